@@ -1,0 +1,1 @@
+"""Stops a run whose click examples cannot be trusted."""

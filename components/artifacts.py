@@ -1,0 +1,35 @@
+"""Artifact types that flow between components, beside TFX's standard ones.
+
+None declares PROPERTIES: Kubeflow's pipeline format drops them. Facts about an artifact are custom properties or
+files inside it.
+"""
+
+from tfx.types import artifact
+
+
+class Sessions(artifact.Artifact):
+    """De-duplicated events as Parquet, one file per user partition and split; `counts.json` accounts for every row.
+
+    Split-<name>/part-<p>-of-<P>.parquet hold the same users for the same p in every split. `rejected/` keeps the rows
+    that could not be used, with reasons. Custom property `splits`: JSON list of split names.
+    """
+
+    TYPE_NAME = "components.Sessions"
+
+
+class Similarity(artifact.Artifact):
+    """Category relatedness S: leaves with their support, and the sparse upper triangle of S, as Parquet."""
+
+    TYPE_NAME = "components.Similarity"
+
+
+class AnomalyReport(artifact.Artifact):
+    """What the anomaly gate saw in the statistics: `anomalies.json`."""
+
+    TYPE_NAME = "components.AnomalyReport"
+
+
+class RunPage(artifact.Artifact):
+    """The run's report: `report.html` (self-contained) and `results.json`."""
+
+    TYPE_NAME = "components.RunPage"

@@ -1,0 +1,1 @@
+"""The model that the candidate has to hold its own against."""

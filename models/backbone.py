@@ -1,0 +1,72 @@
+"""The shared bottom: embeddings, attention over recent items, feature crosses, dense layers."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+import tensorflow_recommenders as tfrs
+import tf_keras
+
+from models.feature_space import NUMERIC, PADDING_ID, FeatureSpace
+from models.layers.din import DIN
+from models.layers.mlp import MLP
+from models.settings import ModelSettings
+
+
+class Embeddings(tf_keras.layers.Layer):
+    """One table per categorical input; the optimiser treats these variables apart from all others.
+
+    A table is at most `embedding_size` wide and no wider than its number of ids.
+    """
+
+    def __init__(self, settings: ModelSettings, space: FeatureSpace, **kwargs):
+        super().__init__(**kwargs)
+        self._tables = {
+            name: tf_keras.layers.Embedding(
+                size,
+                min(settings.embedding_size, size),
+                embeddings_initializer=tf_keras.initializers.RandomNormal(stddev=0.05),
+                name=f"embedding_{name}",
+            )
+            for name, size in sorted(space.cardinality.items())
+        }
+
+    def call(self, ids: tf.Tensor, name: str) -> tf.Tensor:
+        """ids int64 of any shape -> [..., width]."""
+        return self._tables[name](ids)
+
+
+class Backbone(tf_keras.layers.Layer):
+    """Transformed features -> representation [batch, bottom_units[-1]].
+
+        x0 = [embeddings, numeric, DIN(candidate; recent items)]
+        x_{l+1} = x0 * (U V' x_l + b) + x_l      (DCN-v2, Wang et al. 2021; tfrs.layers.dcn.Cross, low rank)
+        out = MLP(x_L)
+    """
+
+    def __init__(self, settings: ModelSettings, space: FeatureSpace, **kwargs):
+        super().__init__(**kwargs)
+        self._space = space
+        self.embeddings = Embeddings(settings, space, name="embeddings")
+        self._attention = DIN(settings.attention_units, name="din") if settings.attention_units else None
+        self._crosses = [
+            tfrs.layers.dcn.Cross(projection_dim=settings.cross_projection, name=f"cross_{i}")
+            for i in range(settings.cross_layers)
+        ]
+        self._mlp = MLP(settings.bottom_units, name="mlp")
+
+    def call(self, features: dict[str, tf.Tensor]) -> tf.Tensor:
+        embedded = {name: self.embeddings(features[name], name) for name in sorted(self._space.cardinality)}
+        parts = [*embedded.values(), features[NUMERIC]]
+        if self._attention is not None:
+            sequences = sorted(self._space.sequences.items())
+            query = tf.concat([embedded[shared] for _, shared in sequences], axis=-1)
+            keys = tf.concat(
+                [self.embeddings(features[name], shared) for name, shared in sequences], axis=-1
+            )
+            mask = features[sequences[0][0]] != PADDING_ID
+            parts.append(self._attention(query, keys, mask))
+        x0 = tf.concat(parts, axis=-1)
+        x = x0
+        for cross in self._crosses:
+            x = cross(x0, x)
+        return self._mlp(x)

@@ -1,0 +1,72 @@
+"""Two heads over one bottom, click A -> buy A and click A -> buy B, and the conversion score (CABB 3.1, 3.4)."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from models import features as names
+from models.backbone import Backbone
+from models.conversion_model import TOTAL_LOSS, ConversionModel
+from models.feature_space import FeatureSpace
+from models.layers.head import Head
+from models.losses import binary_cross_entropy, multi_task_loss
+from models.settings import ModelSettings
+
+
+class Cabb(ConversionModel):
+    """L = L_CABA + lambda L_CABB (CABB eq. 4-6), and a third small head for "any conversion".
+
+    p_conversion by `settings.conversion_score`:
+      head  sigmoid of a head over the bottom and both heads' logits, trained on y_any with `conversion_weight`: the
+            learned form of Figure 2's weighted sum. It is not in the paper; `conversion_trains_bottom=False` keeps
+            its gradient out of the bottom and of the two heads.
+      sum   w1 p_caba + w2 p_cabb, clipped to [0, 1] (Figure 2 literally)
+      or    1 - (1 - p_caba)(1 - p_cabb)
+    """
+
+    def __init__(self, settings: ModelSettings, space: FeatureSpace):
+        super().__init__(settings, space)
+        self._bottom = Backbone(settings, space, name="bottom")
+        self._heads = {
+            output: Head(settings.head_units, space.base_rate.get(label, 0.5), name=output)
+            for output, label in ((names.P_CABA, names.Y_CABA), (names.P_CABB, names.Y_CABB))
+        }
+        self._conversion = None
+        if settings.conversion_score == "head":
+            rate = space.base_rate.get(names.Y_ANY, 0.5)
+            self._conversion = Head(settings.conversion_units, rate, name=names.P_CONVERSION)
+
+    def logits(self, features):
+        bottom = self._bottom(features)
+        logits = {output: head(bottom) for output, head in self._heads.items()}
+        if self._conversion is not None:
+            inputs = tf.concat([bottom, *(tf.expand_dims(z, -1) for z in logits.values())], axis=-1)
+            if not self.settings.conversion_trains_bottom:
+                inputs = tf.stop_gradient(inputs)
+            logits[names.P_CONVERSION] = self._conversion(inputs)
+        return logits
+
+    def probabilities(self, logits):
+        p = {output: tf.sigmoid(logit) for output, logit in logits.items()}
+        caba, cabb = p[names.P_CABA], p[names.P_CABB]
+        if self.settings.conversion_score == "sum":
+            w1, w2 = self.settings.conversion_sum_weights
+            p[names.P_CONVERSION] = tf.clip_by_value(w1 * caba + w2 * cabb, 0.0, 1.0)
+        elif self.settings.conversion_score == "or":
+            p[names.P_CONVERSION] = 1 - (1 - caba) * (1 - cabb)
+        return p
+
+    def losses_of(self, logits, labels):
+        row = labels[names.ROW_WEIGHT]
+        caba = binary_cross_entropy(labels[names.Y_CABA], logits[names.P_CABA], row)
+        cabb = binary_cross_entropy(labels[names.Y_CABB], logits[names.P_CABB], row, labels[names.ALPHA])
+        total = multi_task_loss(caba, cabb, self.settings.lambda_cabb)
+        losses = {"loss_caba": caba, "loss_cabb": cabb}
+        if names.P_CONVERSION in logits:
+            conversion = binary_cross_entropy(labels[names.Y_ANY], logits[names.P_CONVERSION], row)
+            losses["loss_conversion"] = conversion
+            total += self.settings.conversion_weight * conversion
+        return {TOTAL_LOSS: total, **losses}
+
+
+MODEL = Cabb

@@ -1,0 +1,1 @@
+"""Keras layers of the models; each cites its paper and serialises."""

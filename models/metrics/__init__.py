@@ -1,0 +1,1 @@
+"""Metrics three times over one definition: NumPy sums, TFMA combiners, Keras metrics."""

@@ -1,0 +1,5 @@
+"""`python -m pipeline` is `cabb`."""
+
+from pipeline.cli import main
+
+main()

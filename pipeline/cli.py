@@ -1,0 +1,65 @@
+"""The command line: `cabb COMMAND`. Commands import what they need when they run, so that help stays fast."""
+
+import sys
+from importlib import import_module
+
+import click
+from rich.console import Console
+
+from schemas.errors import InputError
+
+EXIT_BAD_INPUT = 2
+
+_COMMANDS = {
+    "run": "Run the pipeline: logs to a gated, pushed model and a report.",
+    "simulate": "Write the logs of a simulated store whose truth is known.",
+    "similar": "Show the categories most related to one, with support.",
+    "report": "Show the verdict and metrics of the last run, and its page.",
+}
+
+
+class _Lazy(click.Group):
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in _COMMANDS:
+            return None
+        return getattr(import_module(f"pipeline.commands.{name}"), name)
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+@click.command(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="cabb")
+def cabb() -> None:
+    """Conversion models that know "click A, buy A" from "click A, buy B".
+
+    \b
+    Examples:
+      cabb run                              the whole pipeline on the simulated store
+      cabb run --config my-store.yaml       the same on your own logs
+      cabb similar "Coffee Makers"          what the last run learned about a category
+      cabb report                           the last run's verdict and page
+
+    \b
+    Exit codes: 0 pushed or done, 1 failed, 2 bad input or configuration,
+    3 blocked by the gate, 4 stopped by anomalous data.
+    """
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    try:
+        cabb.main(prog_name="cabb", standalone_mode=False)
+    except InputError as error:
+        Console(stderr=True).print(f"[bold red]cabb:[/] {error}", highlight=False, soft_wrap=True)
+        sys.exit(EXIT_BAD_INPUT)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(EXIT_BAD_INPUT)
+    except (click.Abort, KeyboardInterrupt):
+        Console(stderr=True).print("stopped; run the same command again to resume", highlight=False)
+        sys.exit(130)

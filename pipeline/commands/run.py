@@ -1,0 +1,75 @@
+"""`cabb run`: the whole pipeline, once, on this machine."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+from rich.console import Console
+
+from pipeline.config import Config, load_config
+from schemas.errors import InputError
+
+EXIT_FAILED = 1
+EXIT_BLOCKED = 3
+EXIT_ANOMALIES = 4
+
+
+@click.command()
+@click.option(
+    "--config", "config_path", type=click.Path(path_type=Path), help="YAML settings; defaults fill the rest."
+)
+@click.option("--output", type=click.Path(path_type=Path), help="Where results go (default runs/cabb).")
+@click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override one setting; may repeat."
+)
+def run(config_path: Path | None, output: Path | None, settings: tuple[str, ...]) -> None:
+    """Run the pipeline: read logs, learn, judge, push, report.
+
+    A second run reuses every result whose data, settings and code are unchanged; an interrupted one resumes.
+
+    \b
+    Examples:
+      cabb run
+      cabb run --config my-store.yaml
+      cabb run --set model.lambda_cabb=0.5 --set similarity.scheme=static
+    """
+    overrides: dict[str, Any] = dict(_parse(each) for each in settings)
+    if output:
+        overrides["output"] = str(output)
+    sys.exit(_run(load_config(config_path, overrides), Console()))
+
+
+def _parse(setting: str) -> tuple[str, Any]:
+    key, equals, value = setting.partition("=")
+    if not equals or not key:
+        raise InputError(f"--set {setting}: write it as KEY=VALUE, for example model.lambda_cabb=0.5")
+    try:
+        return key, yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise InputError(f"--set {setting}: the value is not valid YAML") from None
+
+
+def _run(config: Config, console: Console) -> int:
+    os.environ["TF_USE_LEGACY_KERAS"] = "1"
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+    from pipeline.commands.report import print_results
+    from pipeline.local_run import Outcome, run_locally
+
+    result = run_locally(config, console)
+    if result.outcome is Outcome.ANOMALIES:
+        console.print(result.message, markup=False, highlight=False)
+        console.print(f"[bold red]Stopped[/] by anomalous data; log: {result.log}", soft_wrap=True)
+        return EXIT_ANOMALIES
+    if result.outcome is Outcome.FAILED:
+        console.print(
+            f"[bold red]Failed[/] in {result.node}: {result.message}", soft_wrap=True, highlight=False
+        )
+        console.print(f"log: {result.log}", soft_wrap=True)
+        return EXIT_FAILED
+    print_results(result.results, console)
+    console.print(f"report: {result.report}", soft_wrap=True, highlight=False)
+    return 0 if result.outcome is Outcome.PUSHED else EXIT_BLOCKED

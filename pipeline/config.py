@@ -1,0 +1,149 @@
+"""One tree of settings for a whole run: read from YAML, checked, resolved and hashed.
+
+Every branch is defined beside the code that it steers; this file only puts them together.
+"""
+
+import difflib
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError
+
+from components.anomaly_gate.anomalies import AnomalySettings
+from components.category_similarity.schemes import SimilaritySettings
+from components.evaluator.settings import GateSettings
+from components.session_example_gen.splits import SplitWindows
+from components.similarity_transform.labels import LabelSettings
+from models.settings import ModelSettings
+from schemas.errors import InputError
+from schemas.events import LogSource
+from schemas.settings import Settings
+from simulator.worlds import World
+
+
+class BeamSettings(Settings):
+    """How Beam runs inside this process or on several local workers."""
+
+    partitions: Annotated[int, Field(ge=1, le=4096)] = 16
+    workers: Annotated[int, Field(ge=1, le=64)] = 1
+    running_mode: Literal["in_memory", "multi_processing"] = "in_memory"
+
+    def arguments(self) -> list[str]:
+        """Beam's command line for every node that runs on Beam."""
+        return [
+            "--runner=FnApiRunner",
+            f"--direct_running_mode={self.running_mode}",
+            f"--direct_num_workers={self.workers}",
+        ]
+
+
+class Config(Settings):
+    """Everything that decides what a run produces. Without `data` the simulated `store` is used."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")] = "cabb"
+    output: Path = Path("runs/cabb")
+    data: LogSource | None = None
+    store: World = World()
+    split: SplitWindows | None = None
+    similarity: SimilaritySettings = SimilaritySettings()
+    labels: LabelSettings = LabelSettings()
+    model: ModelSettings = ModelSettings()
+    anomalies: AnomalySettings = AnomalySettings()
+    gate: GateSettings = GateSettings()
+    beam: BeamSettings = BeamSettings()
+
+    def to_yaml(self) -> str:
+        """The resolved settings, defaults included."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+    def digest(self) -> str:
+        """SHA-256 of what decides the result: everything but where it is written and how Beam runs."""
+        decisive = self.model_dump(mode="json", exclude={"output", "beam"})
+        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+
+
+def load_config(path: Path | None, overrides: dict[str, Any] | None = None) -> Config:
+    """Reads a YAML file (or the defaults) and applies overrides on top of it.
+
+    Args:
+        path: YAML file, or None for the defaults. Relative paths inside it are relative to the file.
+        overrides: values by dotted key, as in {"model.lambda_cabb": 0.5}.
+
+    Raises:
+        InputError: an unreadable file, one that is no mapping, an unknown key, or a value of the wrong kind.
+    """
+    tree = _read_mapping(path) if path else {}
+    for dotted, value in (overrides or {}).items():
+        _set(tree, dotted.split("."), value)
+    try:
+        config = Config.model_validate(tree)
+    except ValidationError as error:
+        raise InputError(_explain(error, str(path or "the command line"))) from None
+    return _with_absolute_paths(config, path.parent if path else Path())
+
+
+def _read_mapping(path: Path) -> dict[str, Any]:
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); name an existing YAML file") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise InputError(
+            f"{path}: holds a {type(tree).__name__}; a configuration is a mapping of keys to values"
+        )
+    return tree
+
+
+def _set(tree: dict[str, Any], keys: list[str], value: Any) -> None:
+    for key in keys[:-1]:
+        if not isinstance(tree.get(key), dict):
+            tree[key] = {}
+        tree = tree[key]
+    tree[keys[-1]] = value
+
+
+def _with_absolute_paths(config: Config, home: Path) -> Config:
+    def absolute(path: str) -> str:
+        return str((home / Path(path).expanduser()).resolve())
+
+    changes: dict[str, Any] = {"output": Path(config.output).expanduser().resolve()}
+    if config.data:
+        changes["data"] = config.data.model_copy(
+            update={
+                "events": [absolute(each) for each in config.data.events],
+                "catalog": absolute(config.data.catalog) if config.data.catalog else None,
+            }
+        )
+    return config.model_copy(update=changes)
+
+
+def _explain(error: ValidationError, where: str) -> str:
+    """The first problem in one line, with the nearest known key for a misspelt one."""
+    problem = error.errors()[0]
+    keys = [str(each) for each in problem["loc"]]
+    dotted = ".".join(keys)
+    if problem["type"] == "extra_forbidden":
+        known = _known_keys(keys[:-1])
+        near = difflib.get_close_matches(keys[-1], known, n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
+        return f"{where}: unknown key {dotted!r}; {hint}"
+    return f"{where}: {dotted or 'configuration'}: {problem['msg']}, got {problem.get('input')!r:.80}"
+
+
+def _known_keys(parents: list[str]) -> list[str]:
+    model: type[BaseModel] = Config
+    for key in parents:
+        field = model.model_fields.get(key)
+        branches = [field.annotation, *get_args(field.annotation)] if field else []
+        found = [each for each in branches if isinstance(each, type) and issubclass(each, BaseModel)]
+        if not found:
+            return list(model.model_fields)
+        model = found[0]
+    return list(model.model_fields)

@@ -1,0 +1,155 @@
+"""The pipeline: logs, sessions, similarity, labelled clicks, model, verdict, pushed version, report."""
+
+from tfx import v1 as tfx
+
+from components import (
+    AnomalyGate,
+    BaselineModel,
+    CategorySimilarity,
+    RunReport,
+    SessionExampleGen,
+    SimilarityTransform,
+    VersionedPusher,
+)
+from components.evaluator.eval_config import eval_config
+from pipeline.code_hash import code_hash
+from pipeline.config import Config
+from pipeline.run_inputs import RunInputs
+
+TRAINER = "models.trainer.run_fn"
+
+
+def create_pipeline(config: Config, inputs: RunInputs, run_fn: str = TRAINER) -> tfx.dsl.Pipeline:
+    """The DAG of one run; it reads from top to bottom and is the same for every runner.
+
+    Args:
+        config: the resolved configuration.
+        inputs: what the run reads.
+        run_fn: import path of the trainer's entry.
+    """
+    source = inputs.source.model_dump_json()
+    windows = inputs.windows.model_dump_json()
+    serving_dir = str(inputs.serving_dir)
+
+    sessions = SessionExampleGen(
+        source=source,
+        windows=windows,
+        fingerprint=inputs.fingerprint,
+        partitions=config.beam.partitions,
+        code_hash=code_hash("components.session_example_gen", "components.columnar", "schemas"),
+    )
+    similarity = CategorySimilarity(
+        sessions=sessions.outputs["sessions"],
+        settings=config.similarity.model_dump_json(),
+        code_hash=code_hash("components.category_similarity", "schemas"),
+    )
+    clicks = SimilarityTransform(
+        sessions=sessions.outputs["sessions"],
+        similarity=similarity.outputs["similarity"],
+        source=source,
+        settings=config.labels.model_dump_json(),
+        code_hash=code_hash(
+            "components.similarity_transform", "components.category_similarity", "models.features", "schemas"
+        ),
+    )
+    examples = clicks.outputs["examples"]
+
+    schema = tfx.components.ImportSchemaGen(schema_file=str(inputs.schema_file))
+    statistics = tfx.components.StatisticsGen(examples=examples)
+    anomalies = tfx.components.ExampleValidator(
+        statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"]
+    )
+    anomaly_gate = AnomalyGate(
+        statistics=statistics.outputs["statistics"],
+        schema=schema.outputs["schema"],
+        anomalies=anomalies.outputs["anomalies"],
+        serving_dir=serving_dir,
+        run_key=inputs.run_key,
+        serving_state=inputs.baseline_state,
+        settings=config.anomalies.model_dump_json(),
+        code_hash=code_hash("components.anomaly_gate"),
+    )
+
+    models_hash = code_hash("models")
+    transform = tfx.components.Transform(
+        examples=examples,
+        schema=schema.outputs["schema"],
+        preprocessing_fn="models.preprocessing.preprocessing_fn",
+        custom_config={"code_hash": models_hash},
+        disable_statistics=True,
+    )
+    transform.add_upstream_node(anomaly_gate)
+    trainer = tfx.components.Trainer(
+        run_fn=run_fn,
+        examples=transform.outputs["transformed_examples"],
+        transform_graph=transform.outputs["transform_graph"],
+        schema=schema.outputs["schema"],
+        train_args=tfx.proto.TrainArgs(splits=["train"]),
+        eval_args=tfx.proto.EvalArgs(splits=["train"]),
+        custom_config={"settings": config.model.model_dump_json(), "code_hash": models_hash},
+    )
+
+    baseline = BaselineModel(
+        examples=examples,
+        serving_dir=serving_dir,
+        production_version=inputs.production.version,
+        eval_start=inputs.windows.eval_start.isoformat(),
+        code_hash=code_hash("components.baseline_model"),
+    )
+    evaluator = tfx.components.Evaluator(
+        examples=examples,
+        example_splits=["eval"],
+        model=trainer.outputs["model"],
+        baseline_model=baseline.outputs["model"],
+        schema=schema.outputs["schema"],
+        eval_config=eval_config(config.gate, code_hash=code_hash("models.metrics", "components.evaluator")),
+    )
+    pusher = VersionedPusher(
+        model=trainer.outputs["model"],
+        model_blessing=evaluator.outputs["blessing"],
+        evaluation=evaluator.outputs["evaluation"],
+        statistics=statistics.outputs["statistics"],
+        schema=schema.outputs["schema"],
+        push_destination=tfx.proto.PushDestination(
+            filesystem=tfx.proto.PushDestination.Filesystem(base_directory=serving_dir)
+        ),
+        serving_state=inputs.push_state,
+        lineage=inputs.lineage.to_json(),
+        code_hash=code_hash("components.versioned_pusher"),
+    )
+    report = RunReport(
+        sessions=sessions.outputs["sessions"],
+        similarity=similarity.outputs["similarity"],
+        examples=examples,
+        anomalies=anomaly_gate.outputs["report"],
+        model=trainer.outputs["model"],
+        model_run=trainer.outputs["model_run"],
+        baseline=baseline.outputs["model"],
+        evaluation=evaluator.outputs["evaluation"],
+        blessing=evaluator.outputs["blessing"],
+        pushed_model=pusher.outputs["pushed_model"],
+        settings=config.to_yaml(),
+        code_hash=code_hash("components.run_report", "models.metrics"),
+    )
+
+    return tfx.dsl.Pipeline(
+        pipeline_name=config.name,
+        pipeline_root=str(config.output / "artifacts"),
+        components=[
+            sessions,
+            similarity,
+            clicks,
+            schema,
+            statistics,
+            anomalies,
+            anomaly_gate,
+            transform,
+            trainer,
+            baseline,
+            evaluator,
+            pusher,
+            report,
+        ],
+        enable_cache=True,
+        beam_pipeline_args=config.beam.arguments(),
+    )

@@ -1,0 +1,124 @@
+"""Resolves what a run reads: logs (or a simulated store), days, schema, and what is in production."""
+
+import hashlib
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from components.session_example_gen.splits import SplitWindows
+from pipeline.config import Config
+from pipeline.fingerprint import data_fingerprint, run_key
+from schemas.curated import write_schema
+from schemas.errors import InputError
+from schemas.events import LogSource
+from schemas.lineage import Lineage, baseline_state, push_state
+from simulator.store import simulate
+from simulator.worlds import World
+
+EVAL_SHARE_OF_STORE = 0.25
+
+
+@dataclass(frozen=True)
+class RunInputs:
+    """What a run reads, and the facts about it that decide whether earlier results can be reused.
+
+    Attributes:
+        source: the logs and their catalog, absolute paths.
+        windows: training and evaluation days.
+        fingerprint: changes when the logs or the catalog change.
+        run_key: same data, configuration and code give the same key.
+        schema_file: the curated schema with this source's context columns.
+        serving_dir: where pushed versions live.
+        baseline_state: what the gates see of the serving directory; part of their cache keys.
+        push_state: what a push depends on; part of the pusher's cache key.
+        lineage: facts that a pushed version carries.
+    """
+
+    source: LogSource
+    windows: SplitWindows
+    fingerprint: str
+    run_key: str
+    schema_file: Path
+    serving_dir: Path
+    baseline_state: str
+    push_state: str
+    lineage: Lineage
+
+
+def resolve(config: Config, progress: Callable[[int, int], None] | None = None) -> RunInputs:
+    """Finds or simulates the logs and gathers the facts of the run.
+
+    Args:
+        config: the resolved configuration.
+        progress: called with (users done, users in all) while a store is simulated.
+
+    Raises:
+        InputError: no file at a path of the source, or real logs without evaluation days.
+    """
+    source = config.data or _simulated(config.store, config.output / "store", progress)
+    windows = config.split
+    if windows is None:
+        if config.data is not None:
+            raise InputError("split.eval_start is missing: name the first evaluation day of your logs")
+        windows = last_days(config.store)
+    fingerprint = data_fingerprint(source)
+    key = run_key(config, fingerprint)
+    serving_dir = config.output / "serving" / config.name
+    schema_file = _schema(config.output / "schemas", source.context_columns)
+    lineage = Lineage(
+        run_key=key,
+        data_fingerprint=fingerprint,
+        config_hash=config.digest(),
+        git_commit=_git_commit(),
+        train_start=windows.train_start and windows.train_start.isoformat(),
+        train_end=windows.eval_start.isoformat(),
+        eval_start=windows.eval_start.isoformat(),
+        eval_end=windows.eval_end and windows.eval_end.isoformat(),
+    )
+    return RunInputs(
+        source=source,
+        windows=windows,
+        fingerprint=fingerprint,
+        run_key=key,
+        schema_file=schema_file,
+        serving_dir=serving_dir,
+        baseline_state=baseline_state(serving_dir, key),
+        push_state=push_state(serving_dir, key),
+        lineage=lineage,
+    )
+
+
+def _simulated(world: World, directory: Path, progress: Callable[[int, int], None] | None) -> LogSource:
+    simulate(world, directory, progress)
+    return LogSource(
+        events=[str(directory / "events" / "*.parquet")],
+        catalog=str(directory / "catalog.parquet"),
+        context_columns=["channel", "device", "country"],
+    )
+
+
+def last_days(world: World) -> SplitWindows:
+    """Evaluates a simulated store on its last quarter of days."""
+    eval_days = max(1, round(world.days * EVAL_SHARE_OF_STORE))
+    end = world.start_date + timedelta(days=world.days)
+    return SplitWindows(eval_start=end - timedelta(days=eval_days), eval_end=end)
+
+
+def _schema(directory: Path, context_columns: list[str]) -> Path:
+    """The schema under a name that holds its content's hash: TFX's cache sees the name only."""
+    directory.mkdir(parents=True, exist_ok=True)
+    draft = directory / "schema.pbtxt"
+    write_schema(draft, context_columns)
+    digest = hashlib.sha256(draft.read_bytes()).hexdigest()[:16]
+    return draft.rename(directory / f"schema-{digest}.pbtxt")
+
+
+def _git_commit() -> str | None:
+    """The commit of the project's checkout, None outside one."""
+    home = Path(__file__).resolve().parent.parent
+    found = subprocess.run(
+        ["git", "-C", str(home), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+    )
+    return found.stdout.strip() or None

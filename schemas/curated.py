@@ -1,0 +1,208 @@
+"""The curated schema of click examples: `schema.pbtxt`, and its copy with the configured context columns.
+
+`schema.pbtxt` is what runs read. It is written by hand-made rules over `models/features.py`, so that no column can be
+forgotten: change a rule here, then render it again with
+
+    python -m schemas.curated
+
+Thresholds are distances between two distributions, in [0, 1]: the largest difference of one value's share (infinity
+norm) for strings, the Jensen-Shannon divergence of the histograms for numbers. `skew` compares a run's train split
+with its eval split, `drift` compares the train split with the one that the version in production learned from. Each
+kind of column gets the distance that honest data stays below with an eval split a tenth of train, see docs/gates.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from google.protobuf import text_format
+from tensorflow_metadata.proto.v0 import schema_pb2
+
+from models import features as f
+
+SCHEMA = Path(__file__).with_name("schema.pbtxt")
+TRAINING, SERVING = "TRAINING", "SERVING"
+
+HEADER = """\
+# proto-file: tensorflow_metadata/proto/v0/schema.proto
+# proto-message: Schema
+#
+# Click examples. Rendered from models/features.py by `python -m schemas.curated`; the rules and the reasons for the
+# thresholds are in schemas/curated.py. Context columns are appended for each run.
+"""
+
+FREQUENT = 0.15
+"""One value's share of a categorical column: an honest week moves the largest leaf by 0.03, ten busy days by 0.09."""
+CONTEXT = 0.25
+"""Channels and devices follow campaigns and weekends: an honest week moves the largest by 0.07, a thin one by 0.15."""
+SESSION = 0.25
+"""Counts and durations of the session at hand have the same distribution every week."""
+HISTORY = 0.6
+"""What the log knows of users and items grows with the log, so only a broken join or a lost history passes this."""
+PRICE = 0.35
+"""Prices are long-tailed: one rare expensive item stretches the histogram. A change of currency or unit is far above."""
+LABEL = 0.05
+"""Quantile histograms of a 0/1 column: the distance is 0.014 between 10 % and 20 %, and 0.1 between 10 % and 45 %."""
+CLOCK = 0.15
+
+
+def _feature(
+    name: str,
+    kind: schema_pb2.FeatureType,
+    *,
+    in_serving: bool = True,
+    low: float | None = None,
+    high: float | None = None,
+    skew: float | None = None,
+    drift: float | None = None,
+) -> schema_pb2.Feature:
+    """One required scalar column with its range and distances."""
+    feature = schema_pb2.Feature(name=name, type=kind)
+    feature.presence.min_fraction = 1.0
+    feature.presence.min_count = 1
+    feature.shape.dim.add(size=1)
+    if kind == schema_pb2.FLOAT:
+        feature.float_domain.disallow_nan = True
+        feature.float_domain.disallow_inf = True
+    domain = {schema_pb2.FLOAT: feature.float_domain, schema_pb2.INT: feature.int_domain}.get(kind)
+    if low is not None:
+        domain.min = low
+    if high is not None:
+        domain.max = high
+    for comparator, distance in ((feature.skew_comparator, skew), (feature.drift_comparator, drift)):
+        if distance is None:
+            continue
+        if kind == schema_pb2.BYTES:
+            comparator.infinity_norm.threshold = distance
+        else:
+            comparator.jensen_shannon_divergence.threshold = distance
+    if not in_serving:
+        feature.not_in_environment.append(SERVING)
+    return feature
+
+
+def _string(name: str, distance: float | None, **kwargs) -> schema_pb2.Feature:
+    return _feature(name, schema_pb2.BYTES, skew=distance, drift=distance, **kwargs)
+
+
+def _context(name: str) -> schema_pb2.Feature:
+    return _string(name, CONTEXT)
+
+
+def _sequence(name: str) -> schema_pb2.Feature:
+    feature = _string(name, FREQUENT)
+    feature.ClearField("shape")
+    feature.presence.min_fraction = 0.0  # a user's first click has no history
+    feature.value_count.min = 0
+    feature.value_count.max = f.SEQUENCE_LENGTH
+    return feature
+
+
+def _calendar(name: str, values: int) -> schema_pb2.Feature:
+    # An eval split of a few days holds a few weekdays: only the hour is comparable with train.
+    skew = CLOCK if name == "hour_of_day" else None
+    return _feature(name, schema_pb2.INT, low=0, high=values - 1, skew=skew, drift=CLOCK)
+
+
+def _count(name: str) -> schema_pb2.Feature:
+    of_session = name.startswith("session_") or name in ("click_position", "list_position")
+    distance = SESSION if of_session else HISTORY
+    low = f.NEVER if name == "list_position" else 0.0
+    return _feature(name, schema_pb2.FLOAT, low=low, skew=distance, drift=distance)
+
+
+def _duration(name: str) -> schema_pb2.Feature:
+    distance = SESSION if name in ("session_age_s", "since_event_s") else HISTORY
+    return _feature(name, schema_pb2.FLOAT, low=f.NEVER, skew=distance, drift=distance)
+
+
+def _rate(name: str) -> schema_pb2.Feature:
+    # Smoothed rates start at the prior and spread as the log fills.
+    return _feature(name, schema_pb2.FLOAT, low=0.0, high=1.0, skew=HISTORY, drift=HISTORY)
+
+
+def _amount(name: str) -> schema_pb2.Feature:
+    return _feature(name, schema_pb2.FLOAT, low=f.NEVER, skew=PRICE, drift=PRICE)
+
+
+def _label(name: str) -> schema_pb2.Feature:
+    feature = _feature(
+        name, schema_pb2.FLOAT, low=0.0, high=1.0, skew=LABEL, drift=LABEL, in_serving=False
+    )
+    for comparator in (feature.skew_comparator, feature.drift_comparator):
+        comparator.jensen_shannon_divergence.source.type = schema_pb2.HistogramSelection.QUANTILES
+    return feature
+
+
+def _weight(name: str) -> schema_pb2.Feature:
+    # No distance: alpha follows the similarity settings, and rows per click follow the label policy.
+    return _feature(name, schema_pb2.FLOAT, low=0.0, high=1.0, in_serving=False)
+
+
+def _key(name: str) -> schema_pb2.Feature:
+    kind = schema_pb2.INT if name in f.INTEGERS else schema_pb2.BYTES
+    return _feature(name, kind, in_serving=False, low=0 if kind == schema_pb2.INT else None)
+
+
+def _activity(name: str) -> schema_pb2.Feature:
+    feature = _string(name, HISTORY, in_serving=False)
+    feature.string_domain.name = name
+    feature.string_domain.value.extend(f.USER_ACTIVITY_LEVELS)
+    return feature
+
+
+def sections() -> Iterator[tuple[str, list[schema_pb2.Feature]]]:
+    """The curated features by kind of column, in the order of `models/features.py`."""
+    yield "What was clicked.", [_string(n, FREQUENT) for n in f.CATEGORICAL]
+    yield "When it was clicked, in the store's time zone.", [_calendar(n, v) for n, v in f.CALENDAR.items()]
+    yield "What the user clicked before, newest first.", [_sequence(n) for n in f.SEQUENCES]
+    yield "Events before the click. -1: the log has no position.", [_count(n) for n in f.COUNTS]
+    yield "Seconds before the click. -1: it has not happened.", [_duration(n) for n in f.DURATIONS]
+    yield "Smoothed conversion rates of whole days before the click's day.", [_rate(n) for n in f.RATES]
+    yield "Prices in the log's currency. -1: unknown.", [_amount(n) for n in f.AMOUNTS]
+    yield "Labels: not there when the model serves.", [_label(n) for n in f.LABELS]
+    yield "Weights of the losses: not there when the model serves.", [_weight(n) for n in f.WEIGHTS]
+    keys = [_key(n) for n in (f.USER_ID, f.SESSION_ID, f.EVENT_TIME)]
+    yield "Keys and slices: not there when the model serves.", [*keys, _activity(f.USER_ACTIVITY)]
+
+
+def render() -> str:
+    """The text of `schema.pbtxt`, a comment above each kind of column."""
+    parts = [HEADER, f'default_environment: "{TRAINING}"\ndefault_environment: "{SERVING}"\n']
+    for title, features in sections():
+        schema = schema_pb2.Schema(feature=features)
+        parts.append(f"\n# {title}\n{text_format.MessageToString(schema)}")
+    return "".join(parts)
+
+
+def curated_schema(context_columns: Iterable[str] = ()) -> schema_pb2.Schema:
+    """`schema.pbtxt` with one string feature per context column, named with or without the `context_` prefix."""
+    schema = text_format.Parse(SCHEMA.read_text(encoding="utf-8"), schema_pb2.Schema())
+    known = {feature.name for feature in schema.feature}
+    for column in context_columns:
+        name = column if f.is_context(column) else f.CONTEXT_PREFIX + column
+        if name not in known:
+            schema.feature.append(_context(name))
+            known.add(name)
+    return schema
+
+
+def write_schema(path: str | Path, context_columns: Sequence[str] = ()) -> Path:
+    """Writes the schema of a run, for `ImportSchemaGen(schema_file=...)`; returns `path`.
+
+    The text depends on its arguments alone, and a file that already says it is left untouched.
+    """
+    path = Path(path)
+    text = text_format.MessageToString(curated_schema(context_columns))
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(path.name + ".tmp")
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    return path
+
+
+if __name__ == "__main__":
+    SCHEMA.write_text(render(), encoding="utf-8")
+    print(f"wrote {SCHEMA}")

@@ -1,0 +1,154 @@
+"""The serving directory: what a published version is, where it came from, and which one is in production.
+
+    <serving_dir>/
+      3/                                        one version: a SavedModel, complete or not there at all
+        saved_model.pb, variables/, assets/
+        lineage.json                            `Lineage`: the run, its data and settings, the verdict's figures
+        assets.extra/training_statistics.pb     what the version learned from, for drift
+      last_version                              the largest number ever given out
+
+TensorFlow Serving loads the largest integer and ignores everything else.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from schemas.errors import InputError
+from schemas.settings import Settings
+
+LINEAGE_FILE = "lineage.json"
+STATISTICS_FILE = Path("assets.extra", "training_statistics.pb")
+LAST_VERSION_FILE = "last_version"
+_NUMBER = re.compile(r"[1-9][0-9]*")
+
+
+class Lineage(Settings):
+    """Where a version came from.
+
+    The runner fills in what it knows before the run; the pusher adds `version`, `parent_version`, `schema_hash` and
+    `metrics`. Dates are days in the store's time zone, ISO format; an end is exclusive.
+    """
+
+    run_key: str
+    """Hash of data, configuration and code: two runs with one key make the same model."""
+    run_id: str = ""
+    data_fingerprint: str = ""
+    config_hash: str = ""
+    code_hash: str = ""
+    git_commit: str | None = None
+    train_start: str | None = None
+    train_end: str | None = None
+    eval_start: str | None = None
+    eval_end: str | None = None
+    created: str | None = None
+    schema_hash: str | None = None
+    version: int | None = None
+    parent_version: int | None = None
+    metrics: dict[str, float | None] = {}
+    """`<output>/<metric>` on the whole eval split; null where the metric is not a finite number."""
+
+    def to_json(self) -> str:
+        """Readable JSON, the same text for the same lineage."""
+        return json.dumps(self.model_dump(), indent=2, sort_keys=True) + "\n"
+
+
+@dataclass(frozen=True)
+class Version:
+    """One published version."""
+
+    number: int
+    path: Path
+    lineage: Lineage | None
+    """None: something else than this pipeline put it there."""
+
+    @property
+    def statistics(self) -> Path | None:
+        """The statistics of its training split, if they were kept."""
+        path = self.path / STATISTICS_FILE
+        return path if path.is_file() else None
+
+
+def _read_lineage(path: Path) -> Lineage | None:
+    file = path / LINEAGE_FILE
+    if not file.is_file():
+        return None
+    try:
+        return Lineage.model_validate_json(file.read_text(encoding="utf-8"))
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(str(part) for part in problem["loc"]) or "the file"
+        raise InputError(
+            f"{file}: {where}: {problem['msg']}; move version {path.name} out of the serving directory"
+        ) from error
+
+
+def versions(serving_dir: str | Path) -> list[Version]:
+    """Published versions, oldest first. A missing directory has none.
+
+    Raises:
+        InputError: a lineage.json that cannot be read.
+    """
+    root = Path(serving_dir)
+    if not root.is_dir():
+        return []
+    folders = [p for p in root.iterdir() if p.is_dir() and _NUMBER.fullmatch(p.name)]
+    return [Version(int(p.name), p, _read_lineage(p)) for p in sorted(folders, key=lambda p: int(p.name))]
+
+
+def production(serving_dir: str | Path) -> Version | None:
+    """The version that TensorFlow Serving would load: the largest number."""
+    return next(reversed(versions(serving_dir)), None)
+
+
+def baseline(serving_dir: str | Path, run_key: str) -> Version | None:
+    """What a run is compared with: production, or its parent when this very run made production.
+
+    An identical rerun is thus judged as the first run was, and not against itself.
+    """
+    published = versions(serving_dir)
+    current = next(reversed(published), None)
+    if current is None or current.lineage is None or current.lineage.run_key != run_key:
+        return current
+    return next((v for v in published if v.number == current.lineage.parent_version), None)
+
+
+def baseline_state(serving_dir: str | Path, run_key: str) -> str:
+    """What a run's gates see of the serving directory, for the cache keys of AnomalyGate and BaselineModel.
+
+    It stays the same when the run itself is pushed, so an identical rerun is answered from the cache.
+    """
+    version = baseline(serving_dir, run_key)
+    if version is None:
+        return "none"
+    return f"{version.number}:{version.lineage.run_key if version.lineage else 'unknown'}"
+
+
+def push_state(serving_dir: str | Path, run_key: str, now: str) -> str:
+    """What a run's push depends on, for the cache key of VersionedPusher.
+
+    Once the run is in production its state is fixed; before that, and after the version was deleted, it is a new one
+    for every moment `now` (any text), so that a cached push never stands for a version that is not there.
+    """
+    current = production(serving_dir)
+    if current is not None and current.lineage is not None and current.lineage.run_key == run_key:
+        return f"present:{current.number}"
+    return f"absent at {now}"
+
+
+def next_number(serving_dir: str | Path) -> int:
+    """A number above every version there is or ever was: a deleted version's number does not come back."""
+    root = Path(serving_dir)
+    numbers = [v.number for v in versions(root)]
+    counter = root / LAST_VERSION_FILE
+    if counter.is_file():
+        text = counter.read_text(encoding="utf-8").strip()
+        if not _NUMBER.fullmatch(text):
+            raise InputError(f"{counter} holds {text!r} instead of a version number; write the last one into it")
+        numbers.append(int(text))
+    return max(numbers, default=0) + 1

@@ -1,0 +1,71 @@
+"""Configuration: defaults that run, and refusals that say what to write instead."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline.config import Config, load_config
+from schemas.errors import InputError
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def test_defaults_need_no_file() -> None:
+    config = load_config(None)
+    assert config.data is None
+    assert config.output.is_absolute()
+
+
+def test_resolved_config_reads_back_the_same(tmp_path: Path) -> None:
+    config = load_config(None, {"output": str(tmp_path)})
+    again = load_config(write(tmp_path / "config.yaml", config.to_yaml()))
+    assert again == config
+    assert again.digest() == config.digest()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("modle: {}", "unknown key 'modle'; did you mean 'model'?"),
+        ("model: {lamda_cabb: 0.5}", "unknown key 'model.lamda_cabb'; did you mean 'lambda_cabb'?"),
+        ("data: {evnts: [a.parquet]}", "did you mean 'events'?"),
+        ("zzzz: 1", "known keys: name, output"),
+        ("beam: {partitions: many}", "beam.partitions"),
+        ("[1, 2]", "a configuration is a mapping"),
+        ("a: [", "not valid YAML"),
+    ],
+)
+def test_mistakes_are_refused_in_one_line(tmp_path: Path, text: str, words: str) -> None:
+    path = write(tmp_path / "my.yaml", text)
+    with pytest.raises(InputError) as error:
+        load_config(path)
+    message = str(error.value)
+    assert words in message
+    assert str(path) in message
+    assert "\n" not in message
+
+
+def test_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nowhere\.yaml"):
+        load_config(tmp_path / "nowhere.yaml")
+
+
+def test_overrides_win_over_the_file(tmp_path: Path) -> None:
+    path = write(tmp_path / "my.yaml", "model: {lambda_cabb: 0.25}")
+    assert load_config(path, {"model.lambda_cabb": 0.5}).model.lambda_cabb == 0.5
+
+
+def test_paths_in_a_file_are_relative_to_it(tmp_path: Path) -> None:
+    path = write(tmp_path / "my.yaml", yaml.safe_dump({"data": {"events": ["logs/*.parquet"]}}))
+    assert load_config(path).data.events == [str(tmp_path / "logs" / "*.parquet")]
+
+
+def test_digest_follows_what_decides_the_result_only(tmp_path: Path) -> None:
+    base = Config()
+    assert base.model_copy(update={"output": tmp_path}).digest() == base.digest()
+    changed = load_config(None, {"model.lambda_cabb": 0.11})
+    assert changed.digest() != base.digest()
