@@ -1,8 +1,8 @@
 """The one shuffle: columnar batches to user partitions through Beam.
 
-A batch is split by a stable hash of its users and each slice travels as compressed Arrow IPC bytes, so that Beam
-moves a few large elements instead of one per event. A user is whole within a partition, which is why everything
-downstream is vectorised work on one partition at a time.
+A batch is split by a stable hash of its users and each slice travels as compressed Arrow IPC bytes, so that
+Beam moves a few large elements instead of one per event. A user is whole within a partition, which is why
+everything downstream is vectorised work on one partition at a time.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ def stable_partition(keys: pl.Series, partitions: int) -> np.ndarray:
     Equal keys fall together in every process, version and machine.
 
     Args:
-      keys: [n] strings, none null.
-      partitions: number of partitions, at least 1.
+        keys: [n] strings, none null.
+        partitions: number of partitions, at least 1.
 
     Returns:
-      [n] int64 in [0, partitions).
+        [n] int64 in [0, partitions).
 
     >>> stable_partition(pl.Series(["ann", "bob", "ann"]), 16).tolist()
-    [5, 12, 5]
+    [1, 13, 1]
     """
     if len(keys) == 0:
         return np.zeros(0, dtype=np.int64)
@@ -56,7 +56,7 @@ def _fnv1a(first: int, buffers: list, length: int) -> np.ndarray:
 
 
 def split(frame: pl.DataFrame, key: str, partitions: int) -> Iterator[tuple[int, bytes]]:
-    """Slices of a frame by the partition of column `key`, as (partition, Arrow IPC stream compressed with lz4)."""
+    """Slices of a frame by the partition of column `key`, as (partition, Arrow IPC stream with lz4)."""
     partition = pl.Series("_partition", stable_partition(frame[key], partitions))
     by_partition = frame.with_columns(partition).partition_by("_partition", as_dict=True, include_key=False)
     for (index,), rows in sorted(by_partition.items()):

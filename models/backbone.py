@@ -38,9 +38,9 @@ class Embeddings(tf_keras.layers.Layer):
 class Backbone(tf_keras.layers.Layer):
     """Transformed features -> representation [batch, bottom_units[-1]].
 
-        x0 = [embeddings, numeric, DIN(candidate; recent items)]
-        x_{l+1} = x0 * (U V' x_l + b) + x_l      (DCN-v2, Wang et al. 2021; tfrs.layers.dcn.Cross, low rank)
-        out = MLP(x_L)
+    x0 = [embeddings, numeric, DIN(candidate; recent items)]
+    x_{l+1} = x0 * (U V' x_l + b) + x_l      (DCN-v2, Wang et al. 2021; tfrs.layers.dcn.Cross, low rank)
+    out = MLP(x_L)
     """
 
     def __init__(self, settings: ModelSettings, space: FeatureSpace, **kwargs):
@@ -60,9 +60,7 @@ class Backbone(tf_keras.layers.Layer):
         if self._attention is not None:
             sequences = sorted(self._space.sequences.items())
             query = tf.concat([embedded[shared] for _, shared in sequences], axis=-1)
-            keys = tf.concat(
-                [self.embeddings(features[name], shared) for name, shared in sequences], axis=-1
-            )
+            keys = tf.concat([self.embeddings(features[name], shared) for name, shared in sequences], axis=-1)
             mask = features[sequences[0][0]] != PADDING_ID
             parts.append(self._attention(query, keys, mask))
         x0 = tf.concat(parts, axis=-1)

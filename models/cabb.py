@@ -1,4 +1,5 @@
-"""Two heads over one bottom, click A -> buy A and click A -> buy B, and the conversion score (CABB 3.1, 3.4)."""
+"""Two heads over one bottom, click A -> buy A and click A -> buy B, and the conversion score (CABB 3.1,
+3.4)."""
 
 from __future__ import annotations
 
@@ -17,9 +18,9 @@ class Cabb(ConversionModel):
     """L = L_CABA + lambda L_CABB (CABB eq. 4-6), and a third small head for "any conversion".
 
     p_conversion by `settings.conversion_score`:
-      head  sigmoid of a head over the bottom and both heads' logits, trained on y_any with `conversion_weight`: the
-            learned form of Figure 2's weighted sum. It is not in the paper; `conversion_trains_bottom=False` keeps
-            its gradient out of the bottom and of the two heads.
+      head  sigmoid of a head over the bottom and both heads' logits, trained on y_any with
+            `conversion_weight`: the learned form of Figure 2's weighted sum. It is not in the paper;
+            `conversion_trains_bottom=False` keeps its gradient out of the bottom and of the two heads.
       sum   w1 p_caba + w2 p_cabb, clipped to [0, 1] (Figure 2 literally)
       or    1 - (1 - p_caba)(1 - p_cabb)
     """

@@ -22,15 +22,16 @@ class ConversionModel(tf_keras.Model):
 
     `labels` hold the labels and weights of models/features.py, float32 [batch].
 
-    Calling the model gives the three served outputs, [batch, 1] float32. Two optimisers train it: sparse Adagrad for
-    embedding tables, Adam for the rest.
+    Calling the model gives the three served outputs, [batch, 1] float32. Two optimisers train it: sparse
+    Adagrad for embedding tables, Adam for the rest.
     """
 
     def __init__(self, settings: ModelSettings, space: FeatureSpace):
         super().__init__(name=settings.model)
         self.settings, self.space = settings, space
         self.normalized_entropy = {
-            output: NormalizedEntropy(name=f"ne_{output.removeprefix('p_')}") for output in names.LABEL_OF_OUTPUT
+            output: NormalizedEntropy(name=f"ne_{output.removeprefix('p_')}")
+            for output in names.LABEL_OF_OUTPUT
         }
         self.loss_means: dict[str, tf_keras.metrics.Mean] = {}
 
@@ -57,7 +58,8 @@ class ConversionModel(tf_keras.Model):
         dense: tf_keras.optimizers.Optimizer,
         embedding: tf_keras.optimizers.Optimizer,
     ) -> None:
-        """Creates every variable from the shapes of one (features, labels) batch, and takes the optimisers."""
+        """Creates every variable from the shapes of one (features, labels) batch, and takes the
+        optimisers."""
         features, labels = batch
         self(features)
         losses = self.losses_of(self.logits(features), labels)
@@ -88,7 +90,9 @@ class ConversionModel(tf_keras.Model):
                 optimizer.apply_gradients(pairs)
         served = self._served(logits)
         for output, metric in self.normalized_entropy.items():
-            metric.update_state(labels[names.LABEL_OF_OUTPUT[output]], served[output], labels[names.ROW_WEIGHT])
+            metric.update_state(
+                labels[names.LABEL_OF_OUTPUT[output]], served[output], labels[names.ROW_WEIGHT]
+            )
         for name, value in losses.items():
             self.loss_means[name].update_state(value)
         return {metric.name: metric.result() for metric in self.metrics}

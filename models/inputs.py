@@ -72,17 +72,19 @@ def training_batches(
     """Batches of shuffled rows; the same files, sizes and seed give the same batches in the same order.
 
     Args:
-      shuffle_rows: rows of the shuffle buffer. Files hold users in order of a hash, so their order carries no time.
-      skip_batches: batches to leave out at the start, for a resumed training.
+      shuffle_rows: rows of the shuffle buffer. Files hold users in order of a hash, so their order carries no
+      time. skip_batches: batches to leave out at the start, for a resumed training.
 
     Returns:
-      A dataset of (features, labels): dicts of tensors [batch, ...]; labels hold weights too. Only the last batch of
-      the last epoch is smaller.
+      A dataset of (features, labels): dicts of tensors [batch, ...]; labels hold weights too. Only the last
+      batch of the last epoch is smaller.
     """
     dataset = tf.data.TFRecordDataset(list(files), compression_type="GZIP", buffer_size=4 << 20)
     dataset = dataset.shuffle(shuffle_rows, seed=seed, reshuffle_each_iteration=True).repeat(epochs)
     dataset = dataset.batch(batch_size).skip(skip_batches)
-    dataset = dataset.map(lambda rows: parse(rows, spec), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    dataset = dataset.map(
+        lambda rows: parse(rows, spec), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+    )
     return dataset.prefetch(tf.data.AUTOTUNE)
 
 

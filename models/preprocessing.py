@@ -1,13 +1,14 @@
-"""Raw click examples -> model inputs, as one TensorFlow graph that training and serving share (TFX Transform).
+"""Raw click examples -> model inputs, as one graph that training and serving share (TFX Transform).
 
-    strings    vocabulary of the training rows -> ids 1.. (frequent first), then `oov_buckets` ids; 0 is padding
+    strings    vocabulary of the training rows -> ids 1.. (frequent first), then `oov_buckets` ids
     sequences  at most SEQUENCE_LENGTH newest entries, ids of the item and leaf vocabularies, 0 at the end
     calendar   value + 1
-    numeric    log1p of counts and durations, logit of rates, log of amounts; z-score over the rows where it is
-               known; clip to +-CLIP; unknown -> 0 (the mean) with a flag beside it
+    numeric    log1p of counts and durations, logit of rates, log of amounts; z-score over the rows where it
+               is known; clip to +-CLIP; unknown -> 0 (the mean) with a flag beside it
 
-Every number that leaves is finite, whatever comes in: constants, NaN, infinities, empty histories. Labels and weights
-pass through as float32; keys (user, session, time) stay in the raw examples, which is what evaluation reads.
+Every number that leaves is finite, whatever comes in: constants, NaN, infinities, empty histories. Labels and
+weights pass through as float32; keys (user, session, time) stay in the raw examples, which is what evaluation
+reads.
 """
 
 from __future__ import annotations
@@ -151,8 +152,8 @@ def _columns(group: tuple[str, ...]) -> tf.Tensor:
 
 
 def _z_score(value: tf.Tensor, known: tf.Tensor) -> tf.Tensor:
-    """(value - mean) / sd over known rows, clipped; 0 where unknown or constant. One pass over the data, float64 sums,
-    so that the order in which workers add does not reach the float32 result."""
+    """(value - mean) / sd over known rows, clipped; 0 where unknown or constant. One pass over the data,
+    float64 sums, so that the order in which workers add does not reach the float32 result."""
     width = len(features.NUMERIC)
     mask = tf.cast(known, tf.float64)
     exact = tf.cast(value, tf.float64) * mask

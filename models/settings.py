@@ -1,4 +1,5 @@
-"""Settings of preprocessing and training. Defaults are those that the measurements in docs/model.md support."""
+"""Settings of preprocessing and training. Defaults are those that the measurements in docs/model.md
+support."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ class PreprocessingSettings(Settings):
     """How raw click examples become model inputs."""
 
     vocabulary_min_count: int = Field(5, ge=1)
-    """A value seen in fewer training rows shares the out-of-vocabulary ids, which are trained by such values."""
+    """A value seen in fewer training rows shares the out-of-vocabulary ids, which are trained by such
+    values."""
     vocabulary_max_size: int = Field(1_000_000, ge=1)
     oov_buckets: int = Field(1, ge=1)
 
@@ -39,13 +41,15 @@ class ModelSettings(Settings):
     lambda_cabb: float = Field(0.75, ge=0)
     """Weight of L_CABB (CABB eq. 6)."""
     conversion_score: Literal["head", "sum", "or"] = "head"
-    """Where p_conversion comes from: a third head, the clipped weighted sum of Figure 2, or 1-(1-p1)(1-p2)."""
+    """Where p_conversion comes from: a third head, the clipped weighted sum of Figure 2, or
+    1-(1-p1)(1-p2)."""
     conversion_sum_weights: tuple[float, float] = (1.0, 1.0)
     """Weights of p_caba and p_cabb in `sum`."""
     conversion_weight: float = Field(1.0, ge=0)
     """Weight of the conversion head's cross-entropy."""
     conversion_trains_bottom: bool = True
-    """False: the conversion head reads stop-gradient inputs, so the other heads train as if it were absent."""
+    """False: the conversion head reads stop-gradient inputs, so the other heads train as if it were
+    absent."""
 
     # Training.
     batch_size: int = Field(1024, ge=1)
@@ -55,7 +59,8 @@ class ModelSettings(Settings):
     embedding_learning_rate: float = Field(5e-2, gt=0)
     """Adagrad with sparse updates, for embeddings."""
     warmup_share: float = Field(0.05, ge=0, lt=1)
-    """Share of the steps over which learning rates rise from 0; after it they fall linearly to `final_share`."""
+    """Share of the steps over which learning rates rise from 0; after it they fall linearly to
+    `final_share`."""
     final_share: float = Field(0.1, ge=0, le=1)
     shuffle_rows: int = Field(131_072, ge=1)
     log_every_steps: int = Field(20, ge=1)

@@ -21,12 +21,13 @@ def is_model_input(name: str) -> bool:
 
 
 class ServedModel(tf.Module):
-    """The model with its preprocessing, from raw features to p_caba, p_cabb and p_conversion, each [batch, 1].
+    """The model with its preprocessing, from raw features to p_caba, p_cabb and p_conversion, each [batch,
+    1].
 
     Signatures (none needs labels or weights):
       serving_default      `examples`: serialised tf.Example [batch] of raw features
-      raw                  one tensor per raw feature: scalars [batch], sequences [batch, length] padded with ""
-      transform_features   `examples` -> the model's inputs
+      raw                  one tensor per raw feature: scalars [batch], sequences [batch, length] padded with
+      "" transform_features   `examples` -> the model's inputs
     """
 
     def __init__(self, model: ConversionModel, transform: tft.TFTransformOutput):

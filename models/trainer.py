@@ -152,9 +152,11 @@ class _Schedule(tf_keras.optimizers.schedules.LearningRateSchedule):
 class _Recorder(tf_keras.callbacks.Callback):
     """The training curve, checkpoints and progress; stops a training whose loss is not finite.
 
-    A window is `log_every_steps` steps; its NE is progressive: of predictions made before the update that used them,
-    so in one pass it is an honest estimate on unseen rows.
+    A window is `log_every_steps` steps; its NE is progressive: of predictions made before the update that
+    used them, so in one pass it is an honest estimate on unseen rows.
     """
+
+    _supports_tf_logs = True  # spares a copy of every batch's values to Python
 
     def __init__(self, model: ConversionModel, run_dir: str, resume_dir: str | None, steps: int, rows: int):
         super().__init__()
@@ -168,15 +170,18 @@ class _Recorder(tf_keras.callbacks.Callback):
         self._resume_dir = resume_dir
         self._board = tf.summary.create_file_writer(os.path.join(run_dir, "logs"))
         self._progress = Progress(f"training {model.settings.model}", steps)
-        self._checkpoint = tf.train.Checkpoint(
-            model=model, dense=model.dense_optimizer, embedding=model.embedding_optimizer
-        )
+        self._checkpoints = None
+        if resume_dir:
+            state = tf.train.Checkpoint(
+                model=model, dense=model.dense_optimizer, embedding=model.embedding_optimizer
+            )
+            self._checkpoints = tf.train.CheckpointManager(state, resume_dir, max_to_keep=2)
 
     def resume(self) -> int:
         """Restores the last checkpoint if there is one; returns the steps already done."""
-        latest = tf.train.latest_checkpoint(self._resume_dir) if self._resume_dir else None
+        latest = self._checkpoints.latest_checkpoint if self._checkpoints else None
         if latest:
-            self._checkpoint.restore(latest).assert_existing_objects_matched()
+            self._checkpoints.checkpoint.restore(latest).assert_existing_objects_matched()
             with tf.io.gfile.GFile(f"{latest}.{CURVE_FILE}") as file:
                 self._curve = json.load(file)
             self._step = self._curve[-1]["step"]
@@ -193,7 +198,9 @@ class _Recorder(tf_keras.callbacks.Callback):
         values = {name: float(value) for name, value in logs.items()}
         if not np.isfinite(values[TOTAL_LOSS]):
             self._progress.stop()
-            raise InputError(_diverged(self._settings, f"the loss was {values[TOTAL_LOSS]} at step {self._step}"))
+            raise InputError(
+                _diverged(self._settings, f"the loss was {values[TOTAL_LOSS]} at step {self._step}")
+            )
         examples = min(self._step * self._settings.batch_size, self._rows)
         # One class in a window has no NE; JSON has no NaN.
         finite = {name: value if np.isfinite(value) else None for name, value in values.items()}
@@ -203,16 +210,14 @@ class _Recorder(tf_keras.callbacks.Callback):
             for name, value in values.items():
                 tf.summary.scalar(name, value)
         self._progress.update(self._step, {name: v for name, v in values.items() if v == v})
-        if self._resume_dir and self._step % self._save_every == 0 and self._step < self._steps:
+        if self._checkpoints and self._step % self._save_every == 0 and self._step < self._steps:
             self._save()
 
     def _save(self):
-        path = os.path.join(self._resume_dir, f"step-{self._step}")
         tf.io.gfile.makedirs(self._resume_dir)
         # The curve first: a checkpoint that can be found must have its curve.
-        _write_json(f"{path}.{CURVE_FILE}", self._curve)
-        self._checkpoint.write(path)
-        tf.train.update_checkpoint_state(self._resume_dir, path)
+        _write_json(os.path.join(self._resume_dir, f"ckpt-{self._step}.{CURVE_FILE}"), self._curve)
+        self._checkpoints.save(checkpoint_number=self._step)
 
     def finish(self):
         """Writes the curve and removes the checkpoints."""

@@ -10,18 +10,20 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from components.anomaly_gate.anomalies import AnomalySettings
+from components.baseline_model.choice import BaselineSettings
 from components.category_similarity.schemes import SimilaritySettings
-from components.evaluator.settings import GateSettings
+from components.evaluator.eval_config import GateSettings
+from components.run_report.judgement import ReportSettings
 from components.session_example_gen.splits import SplitWindows
 from components.similarity_transform.labels import LabelSettings
-from models.settings import ModelSettings
+from models.settings import ModelSettings, PreprocessingSettings
 from schemas.errors import InputError
 from schemas.events import LogSource
 from schemas.settings import Settings
-from simulator.worlds import World
+from simulator.worlds import PRESETS, World
 
 
 class BeamSettings(Settings):
@@ -50,10 +52,32 @@ class Config(Settings):
     split: SplitWindows | None = None
     similarity: SimilaritySettings = SimilaritySettings()
     labels: LabelSettings = LabelSettings()
+    preprocessing: PreprocessingSettings = PreprocessingSettings()
     model: ModelSettings = ModelSettings()
     anomalies: AnomalySettings = AnomalySettings()
+    baseline: BaselineSettings = BaselineSettings()
     gate: GateSettings = GateSettings()
+    report: ReportSettings = ReportSettings()
     beam: BeamSettings = BeamSettings()
+
+    @field_validator("store", mode="before")
+    @classmethod
+    def _preset(cls, store: Any) -> Any:
+        """`store: high_cabb`, or a mapping whose `name` is the preset that its other keys change."""
+        if isinstance(store, str):
+            store = {"name": store}
+        if not isinstance(store, dict):
+            return store
+        name = store.get("name", "default")
+        if name not in PRESETS:
+            raise ValueError(f"no such world; choose one of {', '.join(PRESETS)}")
+        return {**PRESETS[name].model_dump(), **store}
+
+    @field_validator("model", mode="before")
+    @classmethod
+    def _model_by_name(cls, model: Any) -> Any:
+        """`model: last_click` is short for `model: {model: last_click}`."""
+        return {"model": model} if isinstance(model, str) else model
 
     def to_yaml(self) -> str:
         """The resolved settings, defaults included."""
@@ -125,8 +149,8 @@ def _with_absolute_paths(config: Config, home: Path) -> Config:
 
 
 def _explain(error: ValidationError, where: str) -> str:
-    """The first problem in one line, with the nearest known key for a misspelt one."""
-    problem = error.errors()[0]
+    """One problem in one line: a misspelt key, with the nearest known one, before anything else."""
+    problem = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
     keys = [str(each) for each in problem["loc"]]
     dotted = ".".join(keys)
     if problem["type"] == "extra_forbidden":

@@ -48,7 +48,8 @@ class LocalRunner(IrBasedRunner):
             pipeline, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: self._run_id}
         )
         deployment = runner_utils.extract_local_deployment_config(pipeline)
-        connection = deployment.metadata_connection_config.sqlite
+        database = deployment.metadata_connection_config
+        connection = getattr(database, database.WhichOneof("connection_config"))
         outputs: dict[str, dict[str, str]] = {}
         for each in pipeline.nodes:
             node = each.pipeline_node

@@ -47,6 +47,7 @@ def create_pipeline(config: Config, inputs: RunInputs, run_fn: str = TRAINER) ->
         sessions=sessions.outputs["sessions"],
         similarity=similarity.outputs["similarity"],
         source=source,
+        windows=windows,
         settings=config.labels.model_dump_json(),
         code_hash=code_hash(
             "components.similarity_transform", "components.category_similarity", "models.features", "schemas"
@@ -75,7 +76,7 @@ def create_pipeline(config: Config, inputs: RunInputs, run_fn: str = TRAINER) ->
         examples=examples,
         schema=schema.outputs["schema"],
         preprocessing_fn="models.preprocessing.preprocessing_fn",
-        custom_config={"code_hash": models_hash},
+        custom_config={"settings": config.preprocessing.model_dump_json(), "code_hash": models_hash},
         disable_statistics=True,
     )
     transform.add_upstream_node(anomaly_gate)
@@ -92,8 +93,10 @@ def create_pipeline(config: Config, inputs: RunInputs, run_fn: str = TRAINER) ->
     baseline = BaselineModel(
         examples=examples,
         serving_dir=serving_dir,
-        production_version=inputs.production.version,
         eval_start=inputs.windows.eval_start.isoformat(),
+        run_key=inputs.run_key,
+        serving_state=inputs.baseline_state,
+        settings=config.baseline.model_dump_json(),
         code_hash=code_hash("components.baseline_model"),
     )
     evaluator = tfx.components.Evaluator(
@@ -129,6 +132,7 @@ def create_pipeline(config: Config, inputs: RunInputs, run_fn: str = TRAINER) ->
         blessing=evaluator.outputs["blessing"],
         pushed_model=pusher.outputs["pushed_model"],
         settings=config.to_yaml(),
+        lineage=inputs.lineage.to_json(),
         code_hash=code_hash("components.run_report", "models.metrics"),
     )
 

@@ -5,16 +5,23 @@ forgotten: change a rule here, then render it again with
 
     python -m schemas.curated
 
-Thresholds are distances between two distributions, in [0, 1]: the largest difference of one value's share (infinity
-norm) for strings, the Jensen-Shannon divergence of the histograms for numbers. `skew` compares a run's train split
-with its eval split, `drift` compares the train split with the one that the version in production learned from. Each
-kind of column gets the distance that honest data stays below with an eval split a tenth of train, see docs/gates.md.
+Thresholds are distances between two distributions, in [0, 1]. `skew` compares a run's train split with its eval split,
+`drift` compares the train split with the one that the version in production learned from. Each kind of column gets
+the distance that honest data stays below with an eval split a tenth of train, see docs/gates.md:
+
+- strings: the largest difference of one value's share (infinity norm),
+- clock and labels: the Jensen-Shannon divergence,
+- other numbers: the quantile distance (components/anomaly_gate/quantiles.py), as an annotation
+  `skew quantile_distance <= 0.25`. TFDV's divergence is no use on long tails: its ten equal bins follow the largest
+  value, and two samples of one log-normal column are 0.5 apart.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
@@ -33,18 +40,22 @@ HEADER = """\
 """
 
 FREQUENT = 0.15
-"""One value's share of a categorical column: an honest week moves the largest leaf by 0.03, ten busy days by 0.09."""
+"""One value's share of a categorical column: an honest week moves the largest leaf by 0.03, 600 clicks by 0.09."""
 CONTEXT = 0.25
-"""Channels and devices follow campaigns and weekends: an honest week moves the largest by 0.07, a thin one by 0.15."""
-SESSION = 0.25
-"""Counts and durations of the session at hand have the same distribution every week."""
-HISTORY = 0.6
-"""What the log knows of users and items grows with the log, so only a broken join or a lost history passes this."""
-PRICE = 0.35
-"""Prices are long-tailed: one rare expensive item stretches the histogram. A change of currency or unit is far above."""
-LABEL = 0.05
-"""Quantile histograms of a 0/1 column: the distance is 0.014 between 10 % and 20 %, and 0.1 between 10 % and 45 %."""
+"""Channels and devices follow campaigns and weekends: an honest week moves the largest by 0.07, 600 clicks by 0.15."""
 CLOCK = 0.15
+"""The hours of two periods, divergence."""
+LABEL = 0.05
+"""Divergence of a 0/1 column: 0.014 between 10 % and 20 %, 0.1 between 10 % and 45 %."""
+SESSION = 0.25
+"""Quantile distance of what happened in the session at hand: the same every week."""
+PRICE = 0.25
+"""Quantile distance of amounts: a change of currency or unit by a factor of three is 0.3 and more."""
+HISTORY = 0.6
+"""Quantile distance of what the log knows of users and items: it grows with the log, so only a broken join or a lost
+history passes this."""
+
+_QUANTILE_TAG = re.compile(r"(skew|drift) quantile_distance <= ([0-9.]+)")
 
 
 def _feature(
@@ -82,6 +93,18 @@ def _feature(
     return feature
 
 
+def _number(name: str, distance: float, *, low: float, high: float | None = None) -> schema_pb2.Feature:
+    feature = _feature(name, schema_pb2.FLOAT, low=low, high=high)
+    feature.annotation.tag.extend(f"{kind} quantile_distance <= {distance}" for kind in ("skew", "drift"))
+    return feature
+
+
+def quantile_threshold(feature: schema_pb2.Feature, kind: Literal["skew", "drift"]) -> float | None:
+    """The largest quantile distance that a column may move by, if the schema names one."""
+    matches = (_QUANTILE_TAG.fullmatch(tag) for tag in feature.annotation.tag)
+    return next((float(m.group(2)) for m in matches if m and m.group(1) == kind), None)
+
+
 def _string(name: str, distance: float | None, **kwargs) -> schema_pb2.Feature:
     return _feature(name, schema_pb2.BYTES, skew=distance, drift=distance, **kwargs)
 
@@ -109,21 +132,21 @@ def _count(name: str) -> schema_pb2.Feature:
     of_session = name.startswith("session_") or name in ("click_position", "list_position")
     distance = SESSION if of_session else HISTORY
     low = f.NEVER if name == "list_position" else 0.0
-    return _feature(name, schema_pb2.FLOAT, low=low, skew=distance, drift=distance)
+    return _number(name, distance, low=low)
 
 
 def _duration(name: str) -> schema_pb2.Feature:
     distance = SESSION if name in ("session_age_s", "since_event_s") else HISTORY
-    return _feature(name, schema_pb2.FLOAT, low=f.NEVER, skew=distance, drift=distance)
+    return _number(name, distance, low=f.NEVER)
 
 
 def _rate(name: str) -> schema_pb2.Feature:
     # Smoothed rates start at the prior and spread as the log fills.
-    return _feature(name, schema_pb2.FLOAT, low=0.0, high=1.0, skew=HISTORY, drift=HISTORY)
+    return _number(name, HISTORY, low=0.0, high=1.0)
 
 
 def _amount(name: str) -> schema_pb2.Feature:
-    return _feature(name, schema_pb2.FLOAT, low=f.NEVER, skew=PRICE, drift=PRICE)
+    return _number(name, PRICE, low=f.NEVER)
 
 
 def _label(name: str) -> schema_pb2.Feature:

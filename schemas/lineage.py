@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -129,16 +130,16 @@ def baseline_state(serving_dir: str | Path, run_key: str) -> str:
     return f"{version.number}:{version.lineage.run_key if version.lineage else 'unknown'}"
 
 
-def push_state(serving_dir: str | Path, run_key: str, now: str) -> str:
-    """What a run's push depends on, for the cache key of VersionedPusher.
+def push_state(serving_dir: str | Path, run_key: str) -> str:
+    """The version that a run's push leads to, for the cache key of VersionedPusher.
 
-    Once the run is in production its state is fixed; before that, and after the version was deleted, it is a new one
-    for every moment `now` (any text), so that a cached push never stands for a version that is not there.
+    It is the same before and after the push, so an identical rerun is answered from the cache; once the version was
+    deleted it is another one, so a cached push never stands for a version that is not there.
     """
     current = production(serving_dir)
     if current is not None and current.lineage is not None and current.lineage.run_key == run_key:
-        return f"present:{current.number}"
-    return f"absent at {now}"
+        return f"version {current.number}"
+    return f"version {next_number(serving_dir)}"
 
 
 def next_number(serving_dir: str | Path) -> int:

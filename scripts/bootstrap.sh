@@ -147,7 +147,8 @@ make_interpreter() {
 main() {
     local python version glibc private="" wanted reason
     [[ "$(uname -s) $(uname -m)" == "Linux x86_64" ]] || die "TFX publishes wheels for Linux on x86_64 only"
-    [[ "$root" != *:* ]] || die "the path of the checkout must not contain a colon: $root"
+    # Beam starts its workers through a shell, unquoted; a library search path is split at colons.
+    [[ "$root" != *[[:space:]:]* ]] || die "the path of the checkout must hold no space and no colon: $root"
     if [[ "${1:-}" != --tools ]] && up_to_date; then
         return
     fi
@@ -192,10 +193,11 @@ main() {
     # The lock also pins what the few source distributions are built with.
     "$TOOLS/bin/uv" pip sync --quiet --python "$VENV/bin/python" --require-hashes \
         --build-constraints requirements.lock requirements.lock
-    say "installing cabb, editable"
-    # A plain path entry, so that a package added to the tree later needs no new installation.
+    say "installing cabb, editable, and compiling bytecode"
+    # A plain path entry, so that a package added to the tree later needs no new installation. The bytecode of
+    # all packages is made here: TFX then imports in half the time, also where Python is told to write none.
     "$TOOLS/bin/uv" pip install --quiet --python "$VENV/bin/python" --no-deps --no-build-isolation \
-        --config-settings editable_mode=compat --editable .
+        --config-settings editable_mode=compat --compile-bytecode --editable .
     say "checking that the native libraries load"
     "$VENV/bin/python" -c 'import google.protobuf, grpc, ml_metadata, numpy, pyarrow' \
         || die "the installed libraries do not load on this system"

@@ -14,7 +14,23 @@ from simulator.worlds import World
 BRANDS_PER_DEPARTMENT = 6
 ADVERTISERS = 40
 SIZES = ("XS", "S", "M", "L", "XL", "XXL")
-OPENINGS = ("Nor", "Vel", "Alto", "Kes", "Bri", "Lum", "Tav", "Mar", "Oro", "Pel", "Sil", "Hal", "Cor", "Fen", "Zan")
+OPENINGS = (
+    "Nor",
+    "Vel",
+    "Alto",
+    "Kes",
+    "Bri",
+    "Lum",
+    "Tav",
+    "Mar",
+    "Oro",
+    "Pel",
+    "Sil",
+    "Hal",
+    "Cor",
+    "Fen",
+    "Zan",
+)
 ENDINGS = ("da", "mark", "via", "lo", "wick", "tera", "quist", "ne", "ford", "ria", "sen", "bo")
 
 
@@ -59,7 +75,9 @@ def build_catalog(world: World, taxonomy: Taxonomy) -> Catalog:
     share /= np.bincount(leaf, share)[leaf]
     popularity = zipf(1 + rng.permutation(leaves), world.leaf_zipf)
 
-    leaf_log_price = rng.normal(np.log(measured.CLICK_PRICE_MEDIAN), measured.CLICK_PRICE_LOG_SD * 0.85, leaves)
+    leaf_log_price = rng.normal(
+        np.log(measured.CLICK_PRICE_MEDIAN), measured.CLICK_PRICE_LOG_SD * 0.85, leaves
+    )
     log_price_to_leaf = rng.normal(0, measured.CLICK_PRICE_LOG_SD * 0.53, items)
     price = np.maximum(np.floor(np.exp(leaf_log_price[leaf] + log_price_to_leaf)), 1) - 0.01
 
@@ -68,7 +86,9 @@ def build_catalog(world: World, taxonomy: Taxonomy) -> Catalog:
     names = rng.permutation(names)[: departments * BRANDS_PER_DEPARTMENT]
     brand = taxonomy.top[leaf] * BRANDS_PER_DEPARTMENT + rng.integers(0, BRANDS_PER_DEPARTMENT, items)
     advertiser = rng.integers(0, ADVERTISERS, len(names))[brand]
-    advertiser_factor = np.exp(rng.normal(-(world.advertiser_log_sd**2) / 2, world.advertiser_log_sd, ADVERTISERS))
+    advertiser_factor = np.exp(
+        rng.normal(-(world.advertiser_log_sd**2) / 2, world.advertiser_log_sd, ADVERTISERS)
+    )
     brand_quality = rng.normal(0, world.quality_sd / 2, len(names))
     quality = brand_quality[brand] + rng.normal(0, world.quality_sd, items)
 
@@ -105,7 +125,14 @@ def build_catalog(world: World, taxonomy: Taxonomy) -> Catalog:
         pl.when(pl.Series(has_group[item_of_sku])).then("item_group_id").alias("item_group_id"),
         pl.when(pl.Series(~no_category[item_of_sku])).then("category_path").alias("category_path"),
     )
-    truth = pl.DataFrame({"item": item_ids, "leaf": paths[leaf], "quality": quality, "touch_factor": advertiser_factor[advertiser]})
+    truth = pl.DataFrame(
+        {
+            "item": item_ids,
+            "leaf": paths[leaf],
+            "quality": quality,
+            "touch_factor": advertiser_factor[advertiser],
+        }
+    )
     return Catalog(
         leaf=leaf,
         price=price,

@@ -1,8 +1,9 @@
 """Rates measured on real logs: seventy days of an online merchandise store, 2016-08-01 to 2016-10-09.
 
-The logs are the public Google Analytics sample of the Google Merchandise Store. Unless said otherwise a figure counts
-the 29,958 sessions of 23,531 users with a click, or their 78,561 (session, item group) click examples. They are the
-defaults of every world; tests/simulator/test_measured.py counts them again when the logs are at hand.
+The logs are the public Google Analytics sample of the Google Merchandise Store. Unless said otherwise a
+figure counts the 29,958 sessions of 23,531 users with a click, or their 78,561 (session, item group) click
+examples. They are the defaults of every world; tests/simulator/test_measured.py counts them again where the
+logs are.
 """
 
 ORDER_RATE = 0.0692  # sessions with a purchase
@@ -10,19 +11,17 @@ CABA_RATE = 0.0734  # examples whose own item is bought later in the session
 CABB_RATE = 0.1064  # examples after which another item is bought in the session
 CONVERSION_RATE = 0.1153  # examples after which anything is bought in the session
 ITEMS_PER_SESSION = 2.622
-ITEMS_PER_ORDERING_SESSION = 4.12
-CART_RATE = 0.295  # examples whose item is put in the cart
-ITEMS_PER_ORDER = 3.11
-UNCLICKED_PURCHASE_SHARE = 0.179  # bought (session, item) pairs without a click in the session
-REMOVAL_RATE = 0.140  # carted (session, item) pairs that are removed
-CHECKOUT_WITHOUT_ORDER = 0.208  # sessions with a cart and no order that still reach the checkout
-SAME_LEAF_STEP = 0.378  # consecutive examples of a session in one leaf
-CHECKOUT_LINES_PER_ITEM = 5  # lines per (session, item) in the checkout, measured 5.24
+ITEMS_PER_ORDERING_SESSION = 4.503
+CART_RATE = 0.2952  # examples whose item is put in the cart
+ITEMS_PER_ORDER = 3.142
+UNCLICKED_PURCHASE_SHARE = 0.1124  # bought (session, item) pairs without a click in the session
+REMOVAL_RATE = 0.1362  # carted (session, item) pairs that are removed
+CHECKOUT_WITHOUT_ORDER = 0.2036  # sessions with a cart and no order that still reach the checkout
+SAME_LEAF_STEP = 0.3781  # consecutive examples of a session in one leaf
+CHECKOUT_LINES_PER_ITEM = 5  # lines per (session, item) in the checkout, measured 5.29
 
 SESSIONS_PER_USER = (0.8405, 0.1043, 0.0329, 0.0117, 0.0048, 0.0019, 0.0013, 0.0011, 0.0015)
 """Share of users with 1, 2, ... 9 or more sessions."""
-ITEMS_LOG_SERIES = 0.817
-"""Parameter of the logarithmic distribution whose mean is `ITEMS_PER_SESSION` (49 % of sessions click one item)."""
 CLICKS_PER_EXAMPLE = 1.66
 DETAIL_VIEWS_PER_CLICK = 0.82
 DUPLICATED_PURCHASES = 1.0

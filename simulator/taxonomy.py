@@ -1,7 +1,8 @@
 """The category tree of the simulated store and how related two of its leaves truly are.
 
-A line of `TREE` is a shelf: the path to it, then its leaves; a leaf may itself hold a level ("Boots / Hiking Boots").
-A line of `GOES_WITH` names leaves that are bought to be used together. Both are written for this store.
+A line of `TREE` is a shelf: the path to it, then its leaves; a leaf may itself hold a level ("Boots / Hiking
+Boots"). A line of `GOES_WITH` names leaves that are bought to be used together. Both are written for this
+store.
 """
 
 from __future__ import annotations
@@ -110,7 +111,7 @@ Music > Instruments > Guitars: Acoustic Guitars, Electric Guitars, Guitar String
 Music > Instruments > Keys: Digital Pianos, Keyboard Stands, Piano Stools
 Vehicles > Car Care > Cleaning: Car Shampoo, Wax, Microfibre Cloths
 Vehicles > Car Parts > Equipment: Motor Oil, Wiper Blades, Dash Cams, Roof Boxes, Snow Chains
-"""
+"""  # noqa: E501
 
 GOES_WITH = """
 Drip Coffee Makers: Ground Coffee, Coffee Filters, Coffee Grinders, Mugs
@@ -230,7 +231,7 @@ class Taxonomy:
 
     @cached_property
     def relatedness(self) -> np.ndarray:
-        """True relatedness of two leaves in [0, 1], symmetric with ones on the diagonal, shape [leaves, leaves]."""
+        """True relatedness of leaves in [0, 1], symmetric, ones on the diagonal, shape [leaves, leaves]."""
         related = SAME_AISLE * (self._aisle[:, None] == self._aisle)
         related[self._shelf[:, None] == self._shelf] = SAME_SHELF
         index = {name: i for i, name in enumerate(self.names)}

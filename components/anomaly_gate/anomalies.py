@@ -13,10 +13,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from typing import Literal
+
 from pydantic import Field
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
+from components.anomaly_gate.quantiles import quantile_distance, quantile_histogram
 from models import features
+from schemas.curated import quantile_threshold
 from schemas.settings import Settings
 
 REPORT_FILE = "anomalies.json"
@@ -24,11 +28,12 @@ COUNTED_LABELS = (features.Y_CABA, features.Y_CABB, features.Y_ANY)
 TABLE_WIDTH = 110
 
 _Reason = anomalies_pb2.AnomalyInfo.Reason
-_COMPARATORS = (
-    anomalies_pb2.AnomalyInfo.COMPARATOR_L_INFTY_HIGH,
-    anomalies_pb2.AnomalyInfo.COMPARATOR_JENSEN_SHANNON_DIVERGENCE_HIGH,
-    anomalies_pb2.AnomalyInfo.COMPARATOR_NORMALIZED_ABSOLUTE_DIFFERENCE_HIGH,
-)
+_MEASURES = {
+    "L_INFTY": "share of one value",
+    "JENSEN_SHANNON_DIVERGENCE": "divergence",
+    "NORMALIZED_ABSOLUTE_DIFFERENCE": "difference of counts",
+    "UNKNOWN": "distance",
+}
 
 
 class AnomalySettings(Settings):
@@ -70,6 +75,8 @@ class Distance:
     measure: str
     value: float
     threshold: float
+    most: str | None = None
+    """The value of a string column whose share moved most, when it moved too far."""
 
 
 class DataAnomalies(Exception):
@@ -82,6 +89,10 @@ class DataAnomalies(Exception):
 
 def _name(path) -> str:
     return ".".join(path.step) or "(all columns)"
+
+
+def _column(statistics: statistics_pb2.FeatureNameStatistics) -> str:
+    return statistics.name or _name(statistics.path)
 
 
 def _explained(reason: _Reason, feature: schema_pb2.Feature | None) -> tuple[str, str, str]:
@@ -160,48 +171,57 @@ def _sentence(text: str) -> str:
     return text.rstrip(".")
 
 
-def distances(where: str, found: anomalies_pb2.Anomalies) -> list[Distance]:
-    """Every distance that TFDV measured between two sets of statistics."""
-    measure = anomalies_pb2.DriftSkewInfo.Measurement.Type
+def comparator_distances(where: str, found: anomalies_pb2.Anomalies) -> list[Distance]:
+    """Every distance that TFDV measured between two sets of statistics, with the value that moved most."""
+    most = {}
+    for key, info in found.anomaly_info.items():
+        for reason in info.reason:
+            match = re.search(r"maximum difference is: (.*?)\s*$", reason.description)
+            if match and reason.type == anomalies_pb2.AnomalyInfo.COMPARATOR_L_INFTY_HIGH:
+                most[_name(info.path) if info.path.step else key] = match.group(1)
+    kind = anomalies_pb2.DriftSkewInfo.Measurement.Type
     return [
-        Distance(where, _name(info.path), measure.Name(m.type), m.value, m.threshold)
+        Distance(where, name, _MEASURES[kind.Name(m.type)], m.value, m.threshold, most.get(name))
         for info in found.drift_skew_info
+        for name in (_name(info.path),)
         for m in (*info.skew_measurements, *info.drift_measurements)
     ]
 
 
-def shift_anomalies(
-    where: str, found: anomalies_pb2.Anomalies, allow: Iterable[str] = ()
-) -> list[Anomaly]:
-    """Columns whose distribution moved further than the schema's comparators allow; other findings are left out."""
-    allow = set(allow)
-    measured = {d.feature: d for d in distances(where, found)}
+def quantile_distances(
+    where: str,
+    kind: Literal["skew", "drift"],
+    schema: schema_pb2.Schema,
+    ours: statistics_pb2.DatasetFeatureStatistics,
+    theirs: statistics_pb2.DatasetFeatureStatistics,
+) -> list[Distance]:
+    """The quantile distance of every number that the schema sets a limit for and both statistics hold."""
+    histograms = [{_column(s): quantile_histogram(s) for s in side.features} for side in (ours, theirs)]
     rows = []
-    for key in sorted(found.anomaly_info):
-        info = found.anomaly_info[key]
-        name = _name(info.path) if info.path.step else key
-        if name in allow:
-            continue
-        for reason in info.reason:
-            if reason.type not in _COMPARATORS:
-                continue
-            distance = measured.get(name)
-            expected = f"distance <= {distance.threshold:g}" if distance else "a smaller distance"
-            got = f"{distance.value:.3f}" if distance else _sentence(reason.description)
-            most = re.search(r"maximum difference is: (.*?)\s*$", reason.description)
-            if most:
-                got += f", most for {most.group(1)!r}"
-            rows.append(
-                Anomaly(
-                    where,
-                    name,
-                    "distribution moved",
-                    expected,
-                    got,
-                    "look for a change in the source; if it is real, list the column in anomalies.allow",
-                )
-            )
+    for feature in schema.feature:
+        threshold = quantile_threshold(feature, kind)
+        a, b = (side.get(feature.name) for side in histograms)
+        if threshold is not None and a is not None and b is not None:
+            value = quantile_distance(a, b)
+            rows.append(Distance(where, feature.name, "quantile distance", value, threshold))
     return rows
+
+
+def shift_anomalies(measured: Iterable[Distance], allow: Iterable[str] = ()) -> list[Anomaly]:
+    """Columns whose distribution moved further than the schema allows."""
+    allow = set(allow)
+    return [
+        Anomaly(
+            d.where,
+            d.feature,
+            "distribution moved",
+            f"{d.measure} <= {d.threshold:g}",
+            f"{d.value:.3f}" + (f", most for {d.most!r}" if d.most else ""),
+            "look for a change in the source; if it is real, list the column in anomalies.allow",
+        )
+        for d in measured
+        if d.feature not in allow and not d.value <= d.threshold
+    ]
 
 
 def size_anomalies(
@@ -239,7 +259,7 @@ def positive_counts(statistics: statistics_pb2.DatasetFeatureStatistics) -> dict
     """Examples with a label above 0, for the labels that there are."""
     counts = {}
     for feature in statistics.features:
-        name = feature.name or ".".join(feature.path.step)
+        name = _column(feature)
         if name in COUNTED_LABELS and feature.HasField("num_stats"):
             common = feature.num_stats.common_stats
             counts[name] = int(common.tot_num_values - feature.num_stats.num_zeros)

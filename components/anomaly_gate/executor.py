@@ -4,11 +4,12 @@ import os
 from typing import Any
 
 import tensorflow_data_validation as tfdv
-from tensorflow_metadata.proto.v0 import statistics_pb2
+from tensorflow_metadata.proto.v0 import anomalies_pb2, statistics_pb2
 from tfx import types
 from tfx.components.example_validator.executor import DEFAULT_FILE_NAME
 from tfx.components.statistics_gen import stats_artifact_utils
 from tfx.dsl.components.base import base_executor
+from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
@@ -17,8 +18,9 @@ from components.anomaly_gate.anomalies import (
     AnomalySettings,
     DataAnomalies,
     Distance,
-    distances,
+    comparator_distances,
     positive_counts,
+    quantile_distances,
     schema_anomalies,
     shift_anomalies,
     size_anomalies,
@@ -60,22 +62,18 @@ class Executor(base_executor.BaseExecutor):
         measured: list[Distance] = []
         for split in splits:
             path = os.path.join(artifact_utils.get_split_uri([validated], split), DEFAULT_FILE_NAME)
-            anomalies += schema_anomalies(split, tfdv.load_anomalies_binary(path), schema)
+            anomalies += schema_anomalies(split, _read(path, anomalies_pb2.Anomalies()), schema)
             anomalies += size_anomalies(split, statistics[split].datasets[0], settings)
         if settings.check_skew and {TRAIN, EVAL} <= statistics.keys():
-            found = tfdv.validate_statistics(
-                statistics[TRAIN], schema, serving_statistics=statistics[EVAL]
-            )
-            anomalies += shift_anomalies("train vs eval", found, settings.allow)
-            measured += distances("train vs eval", found)
+            found = tfdv.validate_statistics(statistics[TRAIN], schema, serving_statistics=statistics[EVAL])
+            measured += _distances("train vs eval", "skew", schema, statistics[TRAIN], statistics[EVAL], found)
         before = baseline(exec_properties["serving_dir"], exec_properties["run_key"])
         if settings.check_drift and before is not None and before.statistics is not None:
-            past = statistics_pb2.DatasetFeatureStatisticsList()
-            past.ParseFromString(before.statistics.read_bytes())
+            past = _read(before.statistics, statistics_pb2.DatasetFeatureStatisticsList())
             found = tfdv.validate_statistics(statistics[TRAIN], schema, previous_statistics=past)
             where = f"train vs version {before.number}"
-            anomalies += shift_anomalies(where, found, settings.allow)
-            measured += distances(where, found)
+            measured += _distances(where, "drift", schema, statistics[TRAIN], past, found)
+        anomalies += shift_anomalies(measured, settings.allow)
 
         folders = [artifact_utils.get_single_uri(output_dict["report"])]
         if settings.copy_to:
@@ -91,3 +89,16 @@ class Executor(base_executor.BaseExecutor):
             )
         if anomalies:
             raise DataAnomalies(anomalies)
+
+
+def _distances(where, kind, schema, ours, theirs, found) -> list[Distance]:
+    return [
+        *comparator_distances(where, found),
+        *quantile_distances(where, kind, schema, ours.datasets[0], theirs.datasets[0]),
+    ]
+
+
+def _read(path: str | os.PathLike, message):
+    with fileio.open(os.fspath(path), "rb") as stream:
+        message.ParseFromString(stream.read())
+    return message

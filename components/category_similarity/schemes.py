@@ -11,20 +11,21 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from components.category_similarity.similarity import CoEngagement, SimilarityTable
+from schemas.events import ADD_TO_CART, CHECKOUT, CLICK, PURCHASE, REMOVE_FROM_CART
 from schemas.settings import Settings
 
-WEIGHABLE = ("click", "add_to_cart", "remove_from_cart", "checkout", "purchase")
-DEFAULT_WEIGHTS = {"click": 1.0, "add_to_cart": 3.0, "purchase": 5.0}
+WEIGHABLE = (CLICK, ADD_TO_CART, REMOVE_FROM_CART, CHECKOUT, PURCHASE)
+DEFAULT_WEIGHTS = {CLICK: 1.0, ADD_TO_CART: 3.0, PURCHASE: 5.0}
 
 
 class SimilaritySettings(Settings):
     """How related categories are found.
 
     Attributes:
-        scheme: "taxonomy_cf", cosine of co-engagement (CABB 3.3), or "static", every pair fully related (alpha = 1).
+        scheme: "taxonomy_cf", cosine of co-engagement (CABB 3.3), or "static", all pairs related (alpha 1).
         unit: the coordinates of a category's vector: whoever engages with two categories relates them.
-        event_weights: w of CABB eq. 1. `click` is any event that counts as a click, a detail view included; a click
-            and its own detail view count once. Types left out weigh 0.
+        event_weights: w of CABB eq. 1. `click` is any event that counts as a click, a detail view included;
+            a click and its own detail view count once. Types left out weigh 0.
     """
 
     scheme: Literal["taxonomy_cf", "static"] = "taxonomy_cf"
@@ -70,7 +71,7 @@ class TaxonomyCF:
 
 
 class Static:
-    """Every pair of items is fully related: alpha = 1, the paper's unweighted setting. Keeps the leaves' support."""
+    """Every pair of items is fully related, alpha = 1: the paper's unweighted setting. Keeps leaf support."""
 
     def table(self, sums: CoEngagement, settings: SimilaritySettings) -> SimilarityTable:
         nothing = np.array([], np.int32)

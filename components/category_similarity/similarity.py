@@ -1,11 +1,11 @@
-"""Category relatedness S: co-engagement sums that merge across partitions, and the table that answers look-ups.
+"""Category relatedness S: co-engagement sums that merge across partitions, and the table of S.
 
-Each leaf category c is a vector v_c over users (or sessions) of weighted interaction counts (CABB eq. 1); S is the
-cosine of those vectors (CABB eq. 2). Users never span partitions, so the Gram matrix V'V is the sum of the
-partitions' own, and S is exact however the data are split.
+Each leaf category c is a vector v_c over users (or sessions) of weighted interaction counts (CABB eq. 1); S
+is the cosine of those vectors (CABB eq. 2). Users never span partitions, so the Gram matrix V'V is the sum
+of the partitions' own, and S is exact however the data are split.
 
-Items without a category (`__unknown__`) are related to nothing, each other included: the missing category says
-nothing about what the items have in common. They take no part in the sums and look up as 0.
+Items without a category (`__unknown__`) are related to nothing, each other included: the missing category
+says nothing about what the items have in common. They take no part in the sums and look up as 0.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from scipy import sparse
 
-UNKNOWN_LEAF = "__unknown__"
+from schemas.events import CLICK, UNKNOWN
+
 SESSION_COLUMNS_READ = ("user_id", "session_id", "event_type", "leaf", "is_click")
 """What the sums need of a session row."""
 
@@ -46,8 +47,10 @@ class CoEngagement:
         leaves: sorted names, [n].
         users, events: who engaged with a leaf and how many weighted events they made, int64 [n].
         squares: diagonal of V'V, float64 [n].
-        i, j: upper triangle (i < j) of the pairs that anyone engaged with both of, int32 [m], in row-major order.
-        dot: off-diagonal of V'V, float64 [m]. Exact whatever the order of merging if the event weights are integers.
+        i, j: upper triangle (i < j) of the pairs that anyone engaged with both of, int32 [m], in row-major
+            order.
+        dot: off-diagonal of V'V, float64 [m]. Exact whatever the order of merging if the event weights are
+            integers.
         both: who engaged with both, int64 [m].
     """
 
@@ -67,13 +70,13 @@ class CoEngagement:
         Args:
             rows: columns SESSION_COLUMNS_READ.
             unit: "user" or "session", the coordinates of v_c.
-            event_weights: w of eq. 1. `click` weighs rows with `is_click`; any other name weighs rows of that event
-                type. Types without a weight, and the twin rows of a click, do not count.
+            event_weights: w of eq. 1. `click` weighs rows with `is_click`; any other name weighs rows of
+                that event type. Types without a weight, and the twin rows of a click, do not count.
         """
-        others = {name: weight for name, weight in event_weights.items() if name != "click"}
+        others = {name: weight for name, weight in event_weights.items() if name != CLICK}
         weight = (
             pl.when(pl.col("is_click"))
-            .then(float(event_weights.get("click", 0.0)))
+            .then(float(event_weights.get(CLICK, 0.0)))
             .otherwise(
                 pl.col("event_type")
                 .cast(pl.String)
@@ -86,7 +89,7 @@ class CoEngagement:
         engaged = (
             rows.lazy()
             .select(*keys, pl.col("leaf").cast(pl.String), weight.alias("weight"))
-            .filter((pl.col("weight") > 0) & (pl.col("leaf") != UNKNOWN_LEAF))
+            .filter((pl.col("weight") > 0) & (pl.col("leaf") != UNKNOWN))
             .group_by(*keys, "leaf")
             .agg(pl.col("weight").sum(), pl.len().alias("events"))
             .sort(*keys, "leaf")
@@ -169,7 +172,9 @@ class CoEngagement:
         leaves, pairs = (pa.ipc.open_stream(source).read_all() for _ in range(2))
         names = np.array(leaves["leaf"].to_pylist(), dtype=object)
         sums = {name: leaves[name].to_numpy() for name in ("users", "events", "squares")}
-        return CoEngagement(leaves=names, **sums, **{name: pairs[name].to_numpy() for name in pairs.column_names})
+        return CoEngagement(
+            leaves=names, **sums, **{name: pairs[name].to_numpy() for name in pairs.column_names}
+        )
 
 
 def _sorted_upper(square: sparse.spmatrix) -> sparse.coo_matrix:
@@ -216,7 +221,7 @@ class SimilarityTable:
             at = np.minimum(np.searchsorted(stored, wanted), len(stored) - 1)
             hit = (low >= 0) & (stored[at] == wanted)
             value[hit] = self.cosine[at[hit]]
-        same = pc.and_(pc.equal(a, b), pc.not_equal(a, UNKNOWN_LEAF)).to_numpy(False)
+        same = pc.and_(pc.equal(a, b), pc.not_equal(a, UNKNOWN)).to_numpy(False)
         value[same] = 1.0
         return value
 
@@ -238,7 +243,7 @@ class SimilarityTable:
         ]
 
     def save(self, directory: str | Path) -> None:
-        """Writes leaves.parquet, pairs.parquet and meta.json; each appears whole or not at all, meta.json last."""
+        """Writes leaves.parquet, pairs.parquet and meta.json; each appears whole or not at all."""
         home = Path(directory)
         home.mkdir(parents=True, exist_ok=True)
         leaves = pa.table(
@@ -249,7 +254,9 @@ class SimilarityTable:
             pq.write_table(table, home / f".{name}.parquet.tmp", compression="zstd")
             os.replace(home / f".{name}.parquet.tmp", home / f"{name}.parquet")
         meta = {**self.meta, "otherwise": self.otherwise, "leaves": len(self.leaves), "pairs": len(self.i)}
-        (home / ".meta.json.tmp").write_text(json.dumps(meta, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        (home / ".meta.json.tmp").write_text(
+            json.dumps(meta, indent=2, sort_keys=True) + "\n", encoding="utf-8"
+        )
         os.replace(home / ".meta.json.tmp", home / "meta.json")
 
     @staticmethod

@@ -1,9 +1,9 @@
-"""Where every row of the logs went, and what the clicks that remained were labelled, from the counts of the run."""
+"""Where every row of the logs went, and how the clicks that remained were labelled, from the run's counts."""
 
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
+from models import features
 
 _SPLITS = {"train": "training days", "eval": "evaluation days"}
 _SET_ASIDE = {"impression": "impressions: read and checked, not needed for click examples"}
@@ -16,15 +16,13 @@ def row_ledger(counts: Mapping[str, Any]) -> dict[str, Any]:
         counts: `counts.json` of the Sessions artifact.
 
     Returns:
-        `ledger` (lines of kind "line" with words, detail, rows and share of the rows read), `read`, `sum` of the lines
-        and whether they are `balanced`; `rejected` by reason, largest first; `users`, `sessions`, `files`.
+        `ledger` (lines with words, detail, rows and share of the rows read), `read`, `sum` of the lines and
+        whether they are `balanced`; `rejected` by reason, largest first; `users`, `sessions`, `files`.
     """
     read = int(counts["read"])
     rejected = {reason: int(rows) for reason, rows in counts.get("rejected", {}).items()}
     lines = [(f"Kept, {_SPLITS.get(split, split)}", "", rows) for split, rows in counts["kept"].items()]
-    lines.append(
-        ("Duplicates", "the same event again within seconds, or a click's own detail view", counts["duplicates"])
-    )
+    lines.append(("Duplicates", "the same event again within seconds", counts["duplicates"]))
     for kind, rows in _by_kind(counts.get("set_aside", {})):
         lines.append((f"Set aside, {kind}", _SET_ASIDE.get(kind, ""), rows))
     lines.append(("Outside the days of this run", "", counts["outside_window"]))
@@ -32,58 +30,64 @@ def row_ledger(counts: Mapping[str, Any]) -> dict[str, Any]:
     total = sum(int(rows) for _, _, rows in lines)
     return {
         "ledger": [
-            {"kind": "line", "words": words, "detail": detail, "rows": int(rows), "share": _share(int(rows), read)}
+            {
+                "kind": "line",
+                "words": words,
+                "detail": detail,
+                "rows": int(rows),
+                "share": _share(int(rows), read),
+            }
             for words, detail, rows in lines
         ],
         "read": read,
         "sum": total,
         "balanced": total == read,
         "rejected": [
-            {"reason": reason, "rows": rows, "share": _share(rows, read)} for reason, rows in _by_kind(rejected)
+            {"reason": reason, "rows": rows, "share": _share(rows, read)}
+            for reason, rows in _by_kind(rejected)
         ],
         "users": counts.get("users"),
         "sessions": counts.get("sessions"),
-        "files": [str(file) for file in counts.get("files", [])],
+        "files": [
+            {"path": str(file["path"]), "read": int(file["read"]), "rejected": sum(file["rejected"].values())}
+            for file in counts.get("files", [])
+        ],
     }
 
 
 def label_shares(counts: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Rows, positives and the alpha histogram of every split.
 
-    Converting rows are split into those that led to the clicked item only, to another only, and to both; of the three
-    label totals any two and "any" give these by inclusion and exclusion.
+    Converting rows are split into those that led to the clicked item only, to another only, and to both, by
+    inclusion and exclusion from the three label totals.
 
     Args:
         counts: `label_counts.json` of the click examples.
     """
     shares = []
-    for split in sorted(counts, key=lambda name: (name != "train", name)):
+    for split in _SPLITS:
+        if split not in counts:
+            continue
         found = counts[split]
-        positives = {name: int(found["positives"].get(name, 0)) for name in ("y_caba", "y_cabb", "y_any")}
-        histogram = [int(rows) for rows in found.get("alpha_histogram", [])]
-        both = positives["y_caba"] + positives["y_cabb"] - positives["y_any"]
+        caba, cabb, either = (int(found[name]) for name in (features.Y_CABA, features.Y_CABB, features.Y_ANY))
+        both = caba + cabb - either
         shares.append(
             {
                 "split": split,
+                "clicks": int(found["clicks"]),
                 "rows": int(found["rows"]),
-                "positives": positives,
+                "immature": int(found["immature"]),
+                "positives": {features.Y_ANY: either, features.Y_CABA: caba, features.Y_CABB: cabb},
                 "both": both,
-                "only_caba": positives["y_caba"] - both,
-                "only_cabb": positives["y_cabb"] - both,
-                "immature": int(found.get("immature", 0)),
-                "alpha_histogram": histogram,
-                "mean_alpha": _mean_of(histogram),
+                "only_caba": caba - both,
+                "only_cabb": cabb - both,
+                "purchases": int(found["purchases"]),
+                "purchases_after_a_click": int(found["purchases_after_a_click"]),
+                "alpha_mean": found.get("alpha_mean"),
+                "alpha_histogram": [int(rows) for rows in found["alpha_histogram"]],
             }
         )
     return shares
-
-
-def _mean_of(histogram: list[int]) -> float | None:
-    """Mean by bin centres of equal bins on [0, 1]."""
-    if not any(histogram):
-        return None
-    centres = (np.arange(len(histogram)) + 0.5) / len(histogram)
-    return float(np.average(centres, weights=histogram))
 
 
 def _by_kind(rows: Mapping[str, int]) -> list[tuple[str, int]]:

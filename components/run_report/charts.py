@@ -1,9 +1,9 @@
 """The report's charts as inline SVG.
 
-Drawn by hand rather than by a plotting library: colours are CSS classes, so the charts follow the reader's light or dark
-scheme; text is real text; and the same numbers always give the same bytes. Every string from data passes through
-Markup.format, which escapes it. Charts are 360 units wide, about a phone's text column, so that labels keep their
-size there.
+Drawn by hand rather than by a plotting library: colours are CSS classes, so the charts follow the reader's
+light or dark scheme; text is real text; and the same numbers always give the same bytes. Every string from
+data passes through Markup.format, which escapes it. Charts are 360 units wide, a phone's text column, so that
+labels keep their size there.
 """
 
 import math
@@ -51,7 +51,8 @@ class _Axes:
             '<text class="tick" x="{t}" y="{y}" dy="0.32em" text-anchor="end">{s}</text>'
         )
         return _join(
-            mark.format(l=_u(self.left), r=_u(self.right), y=_u(self.y(v)), t=_u(self.left - 6), s=label(v)) for v in ticks
+            mark.format(l=_u(self.left), r=_u(self.right), y=_u(self.y(v)), t=_u(self.left - 6), s=label(v))
+            for v in ticks
         )
 
     def x_ticks(self, ticks: Sequence[float], label: Callable[[float], str]) -> Markup:
@@ -61,7 +62,9 @@ class _Axes:
             '<text class="tick" x="{x}" y="{t}" text-anchor="middle">{s}</text>'
         )
         return _join(
-            mark.format(x=_u(self.x(v)), y=_u(self.bottom), e=_u(self.bottom + 4), t=_u(self.bottom + 16), s=label(v))
+            mark.format(
+                x=_u(self.x(v)), y=_u(self.bottom), e=_u(self.bottom + 4), t=_u(self.bottom + 16), s=label(v)
+            )
             for v in ticks
         )
 
@@ -74,12 +77,16 @@ class _Axes:
     def titles(self, x_title: str, y_title: str) -> Markup:
         """Axis titles: x under the ticks, y above the axis, both horizontal."""
         return Markup(
-            '<text class="label" x="{}" y="{}" text-anchor="middle">{}</text><text class="label" x="2" y="{}">{}</text>'
+            '<text class="label" x="{}" y="{}" text-anchor="middle">{}</text>'
+            '<text class="label" x="2" y="{}">{}</text>'
         ).format(_u((self.left + self.right) / 2), _u(self.bottom + 33), x_title, _u(self.top - 12), y_title)
 
 
-def changes(rows: Sequence[tuple[str, float, Sequence[float], str]], x_title: str) -> Markup:
-    """Relative changes with intervals, one row each: (name, change, (low, high), tone good | bad | tie)."""
+def changes(rows: Sequence[tuple[str, float, Sequence[float], str]], x_title: str, reference: str) -> Markup:
+    """Relative changes with intervals, one row each: (name, change, (low, high), tone good | bad | tie).
+
+    `reference` names the line at zero.
+    """
     shown = [row for row in rows if formats.is_number(row[1]) and all(map(formats.is_number, row[2]))]
     if not shown:
         return EMPTY.format("No paired change is defined, so there is nothing to draw.")
@@ -98,15 +105,19 @@ def changes(rows: Sequence[tuple[str, float, Sequence[float], str]], x_title: st
             ).format(x=_u(axes.x(tick)), t=top, b=_u(bottom), y=_u(bottom + 16), s=_signed_tick(tick))
         )
     zero = _u(axes.x(0))
-    parts.append(Markup('<line class="zero" x1="{0}" x2="{0}" y1="{1}" y2="{2}"/>').format(zero, top - 4, _u(bottom)))
     parts.append(
-        Markup('<text class="tick" x="{}" y="{}" text-anchor="middle">production</text>').format(
-            min(max(float(zero), 40), WIDTH - 40), top - 9
+        Markup('<line class="zero" x1="{0}" x2="{0}" y1="{1}" y2="{2}"/>').format(zero, top - 4, _u(bottom))
+    )
+    parts.append(
+        Markup('<text class="tick" x="{}" y="{}" text-anchor="middle">{}</text>').format(
+            _u(min(max(float(zero), 40), WIDTH - 40)), top - 9, reference
         )
     )
     mark = Markup(
-        '<g class="tone-{tone}"><title>{name}: {words}</title><text class="label" x="2" y="{y}" dy="0.32em">{name}</text>'
-        '<line class="whisker" x1="{x1}" x2="{x2}" y1="{y}" y2="{y}"/><circle class="dot" cx="{x}" cy="{y}" r="5"/></g>'
+        '<g class="tone-{tone}"><title>{name}: {words}</title>'
+        '<text class="label" x="2" y="{y}" dy="0.32em">{name}</text>'
+        '<line class="whisker" x1="{x1}" x2="{x2}" y1="{y}" y2="{y}"/>'
+        '<circle class="dot" cx="{x}" cy="{y}" r="5"/></g>'
     )
     for index, (name, value, bounds, tone) in enumerate(shown):
         parts.append(
@@ -125,11 +136,16 @@ def changes(rows: Sequence[tuple[str, float, Sequence[float], str]], x_title: st
             _u((axes.left + axes.right) / 2), _u(bottom + 33), x_title
         )
     )
-    return _svg(bottom + 40, "Change against production, with intervals", parts)
+    return _svg(bottom + 40, f"Change against {reference}, with intervals", parts)
 
 
-def lines(curves: Sequence[Line], x_title: str, y_title: str, reference: tuple[float, str] | None = None) -> Markup:
-    """Line chart with a legend. x in counts; y clipped at the 98th percentile of early, unsettled values."""
+def lines(
+    curves: Sequence[Line], x_title: str, y_title: str, reference: tuple[float, str] | None = None
+) -> Markup:
+    """Line chart with a legend; x counts rows.
+
+    The first 5 % of a curve, still unsettled, do not set the y range and are cut at its edge.
+    """
     curves = [Line(c.name, c.tone, [p for p in c.points if all(map(formats.is_number, p))]) for c in curves]
     curves = [c for c in curves if len(c.points) > 1]
     if not curves:
@@ -162,7 +178,8 @@ def lines(curves: Sequence[Line], x_title: str, y_title: str, reference: tuple[f
         )
     for curve in curves:
         path = " ".join(
-            f"{_u(axes.x(x))},{_u(axes.y(min(max(y, axes.y_range[0]), axes.y_range[1])))}" for x, y in curve.points
+            f"{_u(axes.x(x))},{_u(axes.y(min(max(y, axes.y_range[0]), axes.y_range[1])))}"
+            for x, y in curve.points
         )
         parts.append(Markup('<polyline class="line tone-{}" points="{}"/>').format(curve.tone, path))
     parts += [_legend([(c.name, c.tone) for c in curves]), axes.titles(x_title, y_title)]
@@ -182,7 +199,11 @@ def histogram(heights: Sequence[float], low: float, high: float, x_title: str, y
         words = f"{low + index * step:.2f} to {low + (index + 1) * step:.2f}: {formats.count(height)}"
         parts.append(
             mark.format(
-                _u(left + 0.75), _u(axes.y(height)), _u(right - left - 1.5), _u(axes.bottom - axes.y(height)), words
+                _u(left + 0.75),
+                _u(axes.y(height)),
+                _u(right - left - 1.5),
+                _u(axes.bottom - axes.y(height)),
+                words,
             )
         )
     parts += [axes.base(), axes.x_ticks(_ticks(low, high, 5), _plain_tick), axes.titles(x_title, y_title)]
@@ -192,8 +213,8 @@ def histogram(heights: Sequence[float], low: float, high: float, x_title: str, y
 def calibration(bins: Sequence[dict], title: str) -> Markup:
     """Observed against predicted rate per quantile bin, with intervals; the diagonal is perfect calibration.
 
-    Both axes grow with the square root of the rate: conversion rates crowd near zero, and a linear axis would hide
-    nine bins of ten in one corner.
+    Both axes grow with the square root of the rate: conversion rates crowd near zero, and a linear axis would
+    hide nine bins of ten in one corner.
     """
     shown = [b for b in bins if formats.is_number(b["predicted"]) and formats.is_number(b["observed"])]
     if not shown:
@@ -216,7 +237,9 @@ def calibration(bins: Sequence[dict], title: str) -> Markup:
     for b in shown:
         x = _u(axes.x(root(b["predicted"])))
         if formats.is_number(b["low"]) and formats.is_number(b["high"]):
-            parts.append(whisker.format(x=x, a=_u(axes.y(root(max(b["low"], 0)))), b=_u(axes.y(root(b["high"])))))
+            parts.append(
+                whisker.format(x=x, a=_u(axes.y(root(max(b["low"], 0)))), b=_u(axes.y(root(b["high"]))))
+            )
         words = (
             f"predicted {formats.percent(b['predicted'])}, observed {formats.percent(b['observed'])},"
             f" {formats.count(b['clicks'])} clicks"
@@ -227,12 +250,14 @@ def calibration(bins: Sequence[dict], title: str) -> Markup:
 
 
 def heat_map(names: Sequence[str], paths: Sequence[str], matrix: Sequence[Sequence[float]]) -> Markup:
-    """Square heat map of relatedness; the diagonal (1 by definition) is left grey, colour is scaled to the rest."""
+    """Square heat map of relatedness; the diagonal (always 1) is grey, colour is scaled to the rest."""
     size, cell, left, top = len(names), 24, 158, 128
     off_diagonal = [matrix[i][j] for i in range(size) for j in range(size) if i != j]
     peak = max(off_diagonal, default=0.0) or 1.0
-    width, height = left + size * cell + 2, top + size * cell + 34
-    row_label = Markup('<text class="tick" x="{}" y="{}" dy="0.32em" text-anchor="end">{}<title>{}</title></text>')
+    width, height = left + size * cell + 74, top + size * cell + 34
+    row_label = Markup(
+        '<text class="tick" x="{}" y="{}" dy="0.32em" text-anchor="end">{}<title>{}</title></text>'
+    )
     column_label = Markup(
         '<text class="tick" transform="translate({} {}) rotate(-60)" dy="0.32em">{}<title>{}</title></text>'
     )
@@ -248,9 +273,7 @@ def heat_map(names: Sequence[str], paths: Sequence[str], matrix: Sequence[Sequen
             value, x, y = matrix[i][j], left + j * cell, top + i * cell
             share = 1.0 if i == j else value / peak
             words = f"{paths[i]} and {paths[j]}: {value:.3f}"
-            parts.append(
-                square.format("self" if i == j else "heat", x, y, f"{share:.3f}", words, s=cell - 1)
-            )
+            parts.append(square.format("self" if i == j else "heat", x, y, f"{share:.3f}", words, s=cell - 1))
             if i != j and value >= 0.1 * peak and value >= 0.005:
                 parts.append(
                     number.format(
@@ -270,7 +293,8 @@ def heat_map(names: Sequence[str], paths: Sequence[str], matrix: Sequence[Sequen
         )
     parts.append(
         Markup(
-            '<text class="tick" x="{}" y="{y}" text-anchor="end">0</text><text class="tick" x="{}" y="{y}">{}</text>'
+            '<text class="tick" x="{}" y="{y}" text-anchor="end">0</text>'
+            '<text class="tick" x="{}" y="{y}">{}</text>'
         ).format(left - 6, left + steps * 24 + 6, f"{peak:.2f} (strongest shown)", y=legend_y + 9)
     )
     return _svg(height, "Relatedness of the best supported categories", parts, width=width, css="chart wide")
@@ -286,9 +310,9 @@ def shares(parts: Sequence[tuple[str, float, str]], title: str) -> Markup:
         width = (WIDTH - 4) * amount / total
         words = f"{name}: {formats.count(amount)} ({formats.percent(amount / total)})"
         marks.append(
-            Markup('<rect class="fill tone-{}" x="{}" y="6" width="{}" height="20"><title>{}</title></rect>').format(
-                tone, _u(x), _u(max(width - 1, 0)), words
-            )
+            Markup(
+                '<rect class="fill tone-{}" x="{}" y="6" width="{}" height="20"><title>{}</title></rect>'
+            ).format(tone, _u(x), _u(max(width - 1, 0)), words)
         )
         x += width
     rows = []
@@ -296,7 +320,8 @@ def shares(parts: Sequence[tuple[str, float, str]], title: str) -> Markup:
         rows.append(
             Markup(
                 '<rect class="fill tone-{}" x="2" y="{}" width="10" height="10"/>'
-                '<text class="label" x="18" y="{y}">{}</text><text class="label" x="{}" y="{y}" text-anchor="end">{}</text>'
+                '<text class="label" x="18" y="{y}">{}</text>'
+                '<text class="label" x="{}" y="{y}" text-anchor="end">{}</text>'
             ).format(
                 tone,
                 38 + 18 * index,
@@ -309,19 +334,22 @@ def shares(parts: Sequence[tuple[str, float, str]], title: str) -> Markup:
     return _svg(38 + 18 * len(parts), title, [*marks, *rows])
 
 
-def _svg(height: float, title: str, parts: Sequence[Markup], width: float = WIDTH, css: str = "chart") -> Markup:
-    return Markup('<svg class="{}" viewBox="0 0 {w} {h}" width="{w}" height="{h}" role="img" aria-label="{}">{}</svg>').format(
-        css, title, _join(parts), w=_u(width), h=_u(height)
-    )
+def _svg(
+    height: float, title: str, parts: Sequence[Markup], width: float = WIDTH, css: str = "chart"
+) -> Markup:
+    return Markup(
+        '<svg class="{}" viewBox="0 0 {w} {h}" width="{w}" height="{h}" role="img" aria-label="{}">{}</svg>'
+    ).format(css, title, _join(parts), w=_u(width), h=_u(height))
 
 
 def _legend(entries: Sequence[tuple[str, str]]) -> Markup:
     parts, x = [], 2.0
     for name, tone in entries:
         parts.append(
-            Markup('<rect class="fill tone-{}" x="{}" y="4" width="12" height="4"/><text class="label" x="{}" y="10">{}</text>').format(
-                tone, _u(x), _u(x + 17), name
-            )
+            Markup(
+                '<rect class="fill tone-{}" x="{}" y="4" width="12" height="4"/>'
+                '<text class="label" x="{}" y="10">{}</text>'
+            ).format(tone, _u(x), _u(x + 17), name)
         )
         x += 30 + 5.9 * len(name)
     return _join(parts)
@@ -352,7 +380,7 @@ def _ticks(low: float, high: float, target: int) -> list[float]:
 
 def _root_ticks(top: float) -> list[float]:
     """Rates for a square-root axis up to `top`: each about three times the one before."""
-    candidates = [0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0]
+    candidates = [0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0]
     kept = [0.0]
     for rate in candidates:
         if rate <= top and math.sqrt(rate) - math.sqrt(kept[-1]) >= 0.1 * math.sqrt(top):

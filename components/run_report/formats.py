@@ -1,8 +1,10 @@
-"""Numbers as people read them: grouped thousands, sensible digits, a true minus sign, and words for what is undefined."""
+"""Numbers as people read them: grouped thousands, few digits, a true minus sign, words for undefined."""
 
 import math
+from collections.abc import Mapping
 
 NOT_DEFINED = "not defined"
+_METRICS = {"ne": "NE", "auc": "AUC", "gauc": "GAUC"}
 _SPACE = "\N{NO-BREAK SPACE}"
 _MINUS = "\N{MINUS SIGN}"
 _EN_DASH = "\N{EN DASH}"
@@ -21,6 +23,11 @@ def count(value: float | None) -> str:
 def decimal(value: float | None, digits: int = 3) -> str:
     """0.76149 -> '0.761'."""
     return _minus(f"{value:.{digits}f}") if is_number(value) else NOT_DEFINED
+
+
+def significant(value: float | None, digits: int = 4) -> str:
+    """0.78 -> '0.78', -0.0213456 -> '−0.02135'."""
+    return _minus(f"{value:.{digits}g}") if is_number(value) else NOT_DEFINED
 
 
 def percent(value: float | None, digits: int | None = None) -> str:
@@ -61,6 +68,17 @@ def change_interval(bounds: list[float] | None, digits: int = 1) -> str:
     return f"{change(bounds[0], digits)} to {change(bounds[1], digits)}"
 
 
+def undefined_words(reasons: Mapping[str, str]) -> list[str]:
+    """Metrics by reason: {'ne': r, 'auc': r} -> ['NE and AUC are not defined: r']."""
+    names: dict[str, list[str]] = {}
+    for metric, reason in reasons.items():
+        names.setdefault(reason, []).append(_METRICS.get(metric, metric))
+    return [
+        f"{_listed(found)} {'is' if len(found) == 1 else 'are'} {NOT_DEFINED}: {why}"
+        for why, found in names.items()
+    ]
+
+
 def short_count(value: float) -> str:
     """Axis labels: 1500 -> '1.5k', 2000000 -> '2M'."""
     for limit, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
@@ -74,6 +92,10 @@ def short_leaf(path: str, levels: int = 1) -> str:
     if path == "__unknown__":
         return "(no category)"
     return " > ".join(path.split(" > ")[-levels:])
+
+
+def _listed(words: list[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def _minus(text: str) -> str:

@@ -1,12 +1,13 @@
 """How well the new model and the one in production predict the evaluation clicks, with intervals by user.
 
-The metrics themselves are `models.metrics.sums`; this file decides on which rows and labels they are asked for. NaN
-becomes None with the reason in words, because a report and JSON need both.
+The metrics themselves are `models.metrics.sums`; this file decides on which rows and labels they are
+asked for. NaN becomes None with the reason in words, because a report and JSON need both.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, Any
 
 import numpy as np
@@ -27,7 +28,17 @@ SLICES = {features.LEAF: "Category", features.USER_ACTIVITY: "User activity"}
 
 
 class ReportSettings(Settings):
-    """How the report measures. `resamples` users' bootstrap draws per interval; `level` is the intervals' coverage."""
+    """How the report measures and how much it shows.
+
+    Attributes:
+        resamples: bootstrap draws of users per interval.
+        level: coverage of the intervals.
+        seed: of the draws; the default is the gate's.
+        calibration_bins: groups of equal size in the calibration plots.
+        slice_rows: largest values shown of every slice column.
+        heat_map_leaves: best supported categories in the heat map.
+        related_leaves, related_per_leaf: rows and entries of the table of related categories.
+    """
 
     resamples: Annotated[int, Field(ge=100, le=10_000)] = 1000
     level: Annotated[float, Field(gt=0, lt=1)] = 0.95
@@ -126,7 +137,11 @@ def _scores(
 
 
 def _change(
-    group: np.ndarray, label: np.ndarray, candidate: np.ndarray, baseline: np.ndarray | None, settings: ReportSettings
+    group: np.ndarray,
+    label: np.ndarray,
+    candidate: np.ndarray,
+    baseline: np.ndarray | None,
+    settings: ReportSettings,
 ) -> dict[str, Any]:
     """Paired change of NE, absolute and relative to the baseline; the interval decides the word."""
     nothing = {"ne": None, "relative": None, "interval": [None, None], "words": "not defined"}
@@ -160,12 +175,14 @@ def _word(interval: Sequence[float | None]) -> str:
 def _alpha_weighted(
     label: np.ndarray, alpha: np.ndarray, candidate: np.ndarray, baseline: np.ndarray | None
 ) -> dict[str, Any]:
-    """NE and calibration with alpha as the row weight (CABB eq. 5); of one label definition only, never compared
-    with the unweighted NE."""
+    """NE and calibration with alpha as the row weight (CABB eq. 5), not comparable with the unweighted NE."""
 
     def metrics(prediction: np.ndarray) -> dict[str, float | None]:
         state = sums.binary_sums(label, prediction, alpha)
-        return {"ne": _number(sums.normalized_entropy(state)), "calibration": _number(sums.calibration(state))}
+        return {
+            "ne": _number(sums.normalized_entropy(state)),
+            "calibration": _number(sums.calibration(state)),
+        }
 
     new, old = metrics(candidate), metrics(baseline) if baseline is not None else None
     defined = old is not None and new["ne"] is not None and old["ne"]
@@ -183,7 +200,9 @@ def _calibration_bins(
     """Clicks sorted by prediction and cut into bins of equal size; equal predictions stay in one bin."""
     if not len(label) or not np.isfinite(prediction).all():
         return []
-    edges = np.unique(np.quantile(prediction, np.linspace(0, 1, settings.calibration_bins + 1)[1:-1], method="lower"))
+    edges = np.unique(
+        np.quantile(prediction, np.linspace(0, 1, settings.calibration_bins + 1)[1:-1], method="lower")
+    )
     place = np.searchsorted(edges, prediction, side="left")
     bins = []
     for index in np.unique(place):
@@ -205,7 +224,12 @@ def _calibration_bins(
 
 
 def _judge_slice(
-    clicks: ScoredClicks, name: str, title: str, values: np.ndarray, group: np.ndarray, settings: ReportSettings
+    clicks: ScoredClicks,
+    name: str,
+    title: str,
+    values: np.ndarray,
+    group: np.ndarray,
+    settings: ReportSettings,
 ) -> dict[str, Any]:
     found, codes, sizes = np.unique(values, return_inverse=True, return_counts=True)
     order = np.lexsort((np.arange(len(found)), -sizes))
@@ -245,16 +269,19 @@ def _judge_slice(
 def _resampled(group: np.ndarray, columns: np.ndarray, settings: ReportSettings) -> np.ndarray:
     """Sums of columns [clicks, k] under a bootstrap by user, [resamples, k]; NaN with fewer than two groups.
 
-    The groups of users, and the way they are drawn, are those of sums.ne_change_interval, which the gate uses.
+    The groups of users and the way they are drawn are those of sums.ne_change_interval, which the gate uses.
     """
     by_group = np.stack([np.bincount(group, column, sums.USER_GROUPS) for column in columns.T], axis=1)
     occupied = by_group[np.bincount(group, minlength=sums.USER_GROUPS) > 0]
     if len(occupied) < 2:
         return np.full((settings.resamples, columns.shape[1]), np.nan)
-    draws = np.random.default_rng(settings.seed).multinomial(
-        len(occupied), np.full(len(occupied), 1 / len(occupied)), size=settings.resamples
-    )
-    return draws @ occupied
+    return _draws(len(occupied), settings.resamples, settings.seed) @ occupied
+
+
+@lru_cache(maxsize=4)
+def _draws(groups: int, resamples: int, seed: int) -> np.ndarray:
+    """How often every group is in every resample, [resamples, groups]."""
+    return np.random.default_rng(seed).multinomial(groups, np.full(groups, 1 / groups), size=resamples)
 
 
 def _ne(cross_entropy: np.ndarray, positives: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -50,7 +50,7 @@ def _matrix(table: SimilarityTable, leaves: list[str]) -> np.ndarray:
 
 
 def _clustered(matrix: np.ndarray) -> list[int]:
-    """Order in which similar leaves stand side by side: average linkage on 1 - S, leaves ordered optimally."""
+    """Order in which similar leaves stand side by side: average linkage on 1 - S, optimal leaf order."""
     size = len(matrix)
     if size < 3:
         return list(range(size))

@@ -14,11 +14,11 @@ class DIN(tf_keras.layers.Layer):
 
         score_t = MLP([q, k_t, q - k_t, q * k_t]),   out = sum_t mask_t score_t k_t
 
-    The scores are not normalised, so the output's length tells how strongly the history bears on the query. A row
-    without history gives zeros, and so do its gradients.
+    The scores are not normalised, so the output's length tells how strongly the history bears on the query. A
+    row without history gives zeros, and so do its gradients.
 
-    Call with `query` [batch, d], `keys` [batch, length, d] and `mask` [batch, length] (True: a real entry); returns
-    [batch, d].
+    Call with `query` [batch, d], `keys` [batch, length, d] and `mask` [batch, length] (True: a real entry);
+    returns [batch, d].
 
     Args:
       units: hidden layers of the scorer.

@@ -10,7 +10,8 @@ from models.metrics import sums
 
 @tf_keras.utils.register_keras_serializable("cabb")
 class NormalizedEntropy(tf_keras.metrics.Metric):
-    """NE of the rows since the last reset (He et al. 2014): the sums of models.metrics.sums as float64 variables."""
+    """NE of the rows since the last reset (He et al. 2014): the sums of models.metrics.sums as float64
+    variables."""
 
     def __init__(self, name: str = "ne", **kwargs):
         super().__init__(name=name, dtype=tf.float64, **kwargs)
@@ -23,7 +24,9 @@ class NormalizedEntropy(tf_keras.metrics.Metric):
         w = tf.ones_like(y) if sample_weight is None else tf.reshape(tf.cast(sample_weight, tf.float64), [-1])
         inside = tf.clip_by_value(p, sums.EPSILON, 1 - sums.EPSILON)
         loss = -(y * tf.math.log(inside) + (1 - y) * tf.math.log1p(-inside))
-        self._sums.assign_add(tf.stack([tf.reduce_sum(w * column) for column in (loss, tf.ones_like(y), y, p)]))
+        self._sums.assign_add(
+            tf.stack([tf.reduce_sum(w * column) for column in (loss, tf.ones_like(y), y, p)])
+        )
 
     def result(self):
         rate = self._sums[sums.POSITIVE] / self._sums[sums.WEIGHT]

@@ -1,9 +1,9 @@
 """The metrics as additive sums and pure functions over them, in NumPy: the reference for TFMA and Keras.
 
-Every state here is an array that is merged by `+`, so a metric of the whole equals the metric of merged parts, in
-any order. Rows are columns of equal length: `label` in [0, 1] (a fractional label is that much of a positive and the
-rest of a negative), `prediction` a probability, `weight` >= 0 (None: all ones). A prediction that is not finite makes
-every metric NaN, and NaN fails a gate.
+Every state here is an array that is merged by `+`, so a metric of the whole equals the metric of merged
+parts, in any order. Rows are columns of equal length: `label` in [0, 1] (a fractional label is that much of a
+positive and the rest of a negative), `prediction` a probability, `weight` >= 0 (None: all ones). A prediction
+that is not finite makes every metric NaN, and NaN fails a gate.
 
 He et al. 2014: Practical Lessons from Predicting Clicks on Ads at Facebook, ADKDD.
 """
@@ -15,7 +15,8 @@ from typing import NamedTuple
 import numpy as np
 
 EPSILON = 1e-7
-"""Predictions are clipped to [EPSILON, 1 - EPSILON] before a logarithm, as float32 models can emit exact 0 and 1."""
+"""Predictions are clipped to [EPSILON, 1 - EPSILON] before a logarithm, as float32 models can emit exact 0
+and 1."""
 
 CROSS_ENTROPY, WEIGHT, POSITIVE, PREDICTION = range(4)
 """Columns of binary sums: sum w*CE, sum w, sum w*label, sum w*prediction."""
@@ -41,7 +42,7 @@ def cross_entropy(label: np.ndarray, prediction: np.ndarray) -> np.ndarray:
     return -(y * np.log(p) + (1 - y) * np.log1p(-p))
 
 
-# --- NE, base rate, calibration -------------------------------------------------------------------------------------
+# --- NE, base rate, calibration -----------------------------------------------------------------------------
 
 
 def binary_sums(label: np.ndarray, prediction: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
@@ -73,11 +74,12 @@ def normalized_entropy(sums: np.ndarray) -> float:
 
 
 def calibration(sums: np.ndarray) -> float:
-    """Sum of predictions over sum of labels (He et al. 2014); above 1 over-predicts; NaN without positives."""
+    """Sum of predictions over sum of labels (He et al. 2014); above 1 over-predicts; NaN without
+    positives."""
     return float(sums[PREDICTION] / sums[POSITIVE]) if sums[POSITIVE] > 0 else float("nan")
 
 
-# --- AUC ------------------------------------------------------------------------------------------------------------
+# --- AUC ----------------------------------------------------------------------------------------------------
 
 
 def auc(label: np.ndarray, prediction: np.ndarray, weight: np.ndarray | None = None) -> float:
@@ -90,10 +92,11 @@ def auc(label: np.ndarray, prediction: np.ndarray, weight: np.ndarray | None = N
 
 
 def auc_histogram(label: np.ndarray, prediction: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
-    """Additive state of the binned AUC, [2, AUC_BINS]: weight of negatives and of positives by bin of logit(p).
+    """Additive state of the binned AUC, [2, AUC_BINS]: weight of negatives and of positives by bin of
+    logit(p).
 
-    Bins are equal in logit, so that low conversion rates are resolved as finely as high ones: a bin is 0.7 % of the
-    odds wide. A prediction that is not finite makes the state NaN.
+    Bins are equal in logit, so that low conversion rates are resolved as finely as high ones: a bin is 0.7 %
+    of the odds wide. A prediction that is not finite makes the state NaN.
     """
     y = np.asarray(label, np.float64)
     p = np.clip(np.asarray(prediction, np.float64), EPSILON, 1 - EPSILON)
@@ -102,9 +105,7 @@ def auc_histogram(label: np.ndarray, prediction: np.ndarray, weight: np.ndarray 
         return np.full((2, AUC_BINS), np.nan)
     place = (np.log(p) - np.log1p(-p) + _AUC_LOGIT_RANGE) / (2 * _AUC_LOGIT_RANGE) * AUC_BINS
     bins = np.clip(place, 0, AUC_BINS - 1).astype(np.int64)
-    return np.stack(
-        [np.bincount(bins, w * (1 - y), AUC_BINS), np.bincount(bins, w * y, AUC_BINS)]
-    )
+    return np.stack([np.bincount(bins, w * (1 - y), AUC_BINS), np.bincount(bins, w * y, AUC_BINS)])
 
 
 def auc_of_histogram(histogram: np.ndarray) -> float:
@@ -170,11 +171,12 @@ def _auc_by_user(codes, label, prediction, weight):
     return value, np.bincount(codes, w, users), float(w.sum())
 
 
-# --- Users ----------------------------------------------------------------------------------------------------------
+# --- Users --------------------------------------------------------------------------------------------------
 
 
 def user_hash(user_ids: np.ndarray) -> np.ndarray:
-    """Stable 64-bit FNV-1a of user ids (bytes or str), [n] uint64: the same in every process and on every machine."""
+    """Stable 64-bit FNV-1a of user ids (bytes or str), [n] uint64: the same in every process and on every
+    machine."""
     ids = np.asarray(user_ids)
     if ids.dtype.kind != "S":
         ids = np.char.encode(ids.astype(str), "utf-8")
@@ -199,7 +201,7 @@ def user_group(user_ids: np.ndarray) -> np.ndarray:
     return (user_hash(user_ids) % np.uint64(USER_GROUPS)).astype(np.int64)
 
 
-# --- Paired change against a baseline -------------------------------------------------------------------------------
+# --- Paired change against a baseline -----------------------------------------------------------------------
 
 CANDIDATE, BASELINE, PAIR_WEIGHT, PAIR_POSITIVE = range(4)
 """Columns of paired sums: sum w*CE of the candidate, of the baseline, sum w, sum w*label."""
@@ -235,8 +237,8 @@ def ne_change_interval(
 ) -> Interval:
     """Percentile bounds of NE(candidate) - NE(baseline) under a bootstrap by user.
 
-    Groups of users are drawn with replacement (each group is a fixed random set of users), `resamples` times, from a
-    fixed seed. Only occupied groups are drawn. NaN with one class or with fewer than two groups.
+    Groups of users are drawn with replacement (each group is a fixed random set of users), `resamples` times,
+    from a fixed seed. Only occupied groups are drawn. NaN with one class or with fewer than two groups.
     """
     occupied = sums[sums[:, PAIR_WEIGHT] > 0]
     nothing = Interval(float("nan"), float("nan"))
@@ -263,7 +265,7 @@ def _ne_change(total: np.ndarray) -> np.ndarray:
     return np.where((rate > 0) & (rate < 1), change, np.nan)
 
 
-# --- Platt scaling --------------------------------------------------------------------------------------------------
+# --- Platt scaling ------------------------------------------------------------------------------------------
 
 
 class Platt(NamedTuple):

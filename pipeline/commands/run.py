@@ -9,7 +9,6 @@ import click
 import yaml
 from rich.console import Console
 
-from pipeline.config import Config, load_config
 from schemas.errors import InputError
 
 EXIT_FAILED = 1
@@ -39,7 +38,7 @@ def run(config_path: Path | None, output: Path | None, settings: tuple[str, ...]
     overrides: dict[str, Any] = dict(_parse(each) for each in settings)
     if output:
         overrides["output"] = str(output)
-    sys.exit(_run(load_config(config_path, overrides), Console()))
+    sys.exit(_run(config_path, overrides, Console()))
 
 
 def _parse(setting: str) -> tuple[str, Any]:
@@ -52,11 +51,15 @@ def _parse(setting: str) -> tuple[str, Any]:
         raise InputError(f"--set {setting}: the value is not valid YAML") from None
 
 
-def _run(config: Config, console: Console) -> int:
+def _run(config_path: Path | None, overrides: dict[str, Any], console: Console) -> int:
+    from pipeline.commands.report import print_results
+    from pipeline.config import load_config
+
+    config = load_config(config_path, overrides)
+
+    # Both are read once, when TensorFlow is imported.
     os.environ["TF_USE_LEGACY_KERAS"] = "1"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
-    from pipeline.commands.report import print_results
     from pipeline.local_run import Outcome, run_locally
 
     result = run_locally(config, console)

@@ -35,6 +35,7 @@ def test_resolved_config_reads_back_the_same(tmp_path: Path) -> None:
         ("data: {evnts: [a.parquet]}", "did you mean 'events'?"),
         ("zzzz: 1", "known keys: name, output"),
         ("beam: {partitions: many}", "beam.partitions"),
+        ("store: atlantis", "choose one of default"),
         ("[1, 2]", "a configuration is a mapping"),
         ("a: [", "not valid YAML"),
     ],
@@ -69,3 +70,14 @@ def test_digest_follows_what_decides_the_result_only(tmp_path: Path) -> None:
     assert base.model_copy(update={"output": tmp_path}).digest() == base.digest()
     changed = load_config(None, {"model.lambda_cabb": 0.11})
     assert changed.digest() != base.digest()
+
+
+def test_a_store_is_a_preset_and_its_changes(tmp_path: Path) -> None:
+    preset = load_config(None, {"store": "long_journeys"}).store
+    changed = load_config(None, {"store": {"name": "long_journeys", "users": 7}}).store
+    assert preset.users != 7
+    assert changed == preset.model_copy(update={"users": 7})
+
+
+def test_a_model_may_be_named_alone(tmp_path: Path) -> None:
+    assert load_config(write(tmp_path / "my.yaml", "model: last_click")).model.model == "last_click"

@@ -1,0 +1,1 @@
+"""Raw logs and catalog -> sessions: checked, de-duplicated, split by time, users never split across files."""

@@ -1,0 +1,66 @@
+"""The time split: which instants train and which evaluate."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, time
+from itertools import pairwise
+from zoneinfo import ZoneInfo
+
+import polars as pl
+from pydantic import model_validator
+
+from schemas.settings import Settings
+
+TRAIN = "train"
+EVAL = "eval"
+SPLITS = (TRAIN, EVAL)
+
+
+class SplitWindows(Settings):
+    """Training and evaluation days; a day begins at midnight of the source's time zone.
+
+    >>> SplitWindows(eval_start="2016-10-01").bounds("America/Los_Angeles")["eval"][0].isoformat()
+    '2016-10-01T07:00:00+00:00'
+    """
+
+    train_start: date | None = None
+    """First day of training; None: from the first event."""
+    eval_start: date
+    """First day of evaluation, and the end of training."""
+    eval_end: date | None = None
+    """The day after the last of evaluation; None: to the last event."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> SplitWindows:
+        days = [day for day in (self.train_start, self.eval_start, self.eval_end) if day is not None]
+        if any(first >= second for first, second in pairwise(days)):
+            got = ", ".join(day.isoformat() for day in days)
+            raise ValueError(f"train_start < eval_start < eval_end must hold; got {got}")
+        return self
+
+    def bounds(self, time_zone: str) -> dict[str, tuple[datetime | None, datetime | None]]:
+        """First instant and end (exclusive) of each split in UTC; None is open."""
+
+        def midnight(day: date | None) -> datetime | None:
+            if day is None:
+                return None
+            return datetime.combine(day, time(), ZoneInfo(time_zone)).astimezone(UTC)
+
+        boundary = midnight(self.eval_start)
+        return {TRAIN: (midnight(self.train_start), boundary), EVAL: (boundary, midnight(self.eval_end))}
+
+    def split(self, sessions: pl.DataFrame, time_zone: str) -> dict[str, pl.DataFrame]:
+        """The rows of each split, in their order; rows outside both windows are in neither."""
+        return {
+            name: sessions.filter(_within(pl.col("event_time"), first, end))
+            for name, (first, end) in self.bounds(time_zone).items()
+        }
+
+
+def _within(instant: pl.Expr, first: datetime | None, end: datetime | None) -> pl.Expr:
+    inside = pl.lit(True)
+    if first is not None:
+        inside &= instant >= first
+    if end is not None:
+        inside &= instant < end
+    return inside

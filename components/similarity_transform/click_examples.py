@@ -1,0 +1,186 @@
+"""Click examples of one partition: labels and features joined, split, counted and written as TFRecords."""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from components.category_similarity.similarity import SimilarityTable
+from components.similarity_transform.labels import (
+    Clicks,
+    Labels,
+    LabelSettings,
+    Touches,
+    find_clicks,
+    find_touches,
+    label_rows,
+    mature,
+    within_train,
+)
+from components.similarity_transform.timeline import Timeline
+from models import features as names
+from schemas.events import PURCHASE
+
+SPLITS = ("train", "eval")
+ALPHA_BINS = 20
+BATCH_ROWS = 8192
+GZIP_LEVEL = 1
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What decides days, sessions and which label windows were seen to their end.
+
+    Attributes:
+        time_zone: where the store's days begin (IANA name).
+        session_gap: inactivity that ends a session, microseconds.
+        train_end, eval_end: first moment that the split's log does not hold, microseconds since the epoch,
+            UTC.
+    """
+
+    time_zone: str
+    session_gap: int
+    train_end: int
+    eval_end: int
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """The examples of a timeline with their purchases and label rows by split.
+
+    Attributes:
+        touches: all (example, purchase) pairs, the ones across the split boundary included.
+        rows: label rows of mature examples, by split.
+        immature: number of examples dropped because their label window was not over, by split.
+    """
+
+    clicks: Clicks
+    touches: Touches
+    rows: dict[str, Labels]
+    immature: dict[str, int]
+
+
+def label_partition(
+    events: Timeline, similarity: SimilarityTable, settings: LabelSettings, observed: Observed
+) -> Labelled:
+    """Labels of all mature examples of both splits."""
+    clicks = find_clicks(events)
+    touches = find_touches(events, clicks, settings.window)
+    seen = within_train(events, clicks, touches)
+    ripe = mature(
+        events, clicks, settings.window, observed.session_gap, observed.train_end, observed.eval_end
+    )
+    in_eval = events.in_eval[clicks.anchor]
+    policies = {"train": settings.label_policy, "eval": "per_click"}
+    rows, immature = {}, {}
+    for split, mine in (("train", ~in_eval), ("eval", in_eval)):
+        labels = label_rows(events, clicks, seen, similarity, settings, policies[split])
+        rows[split] = labels.where((mine & ripe)[labels.example])
+        immature[split] = int(np.sum(mine & ~ripe))
+    return Labelled(clicks, touches, rows, immature)
+
+
+def example_columns(
+    features: dict[str, np.ndarray | pa.Array], labels: Labels, negative_alpha: float
+) -> dict[str, np.ndarray | pa.Array]:
+    """All columns of models/features.py for the given label rows.
+
+    Args:
+        features: column name -> values by example (`click_features`).
+        labels: rows to write.
+        negative_alpha: alpha of rows without a B.
+    """
+    take = pa.array(labels.example)
+    columns = {
+        name: values[labels.example] if isinstance(values, np.ndarray) else values.take(take)
+        for name, values in features.items()
+    }
+    columns[names.Y_CABA] = labels.y_caba
+    columns[names.Y_CABB] = labels.y_cabb
+    columns[names.Y_ANY] = np.maximum(labels.y_caba, labels.y_cabb)
+    columns[names.LAST_CLICK_CREDIT] = labels.last_click_credit
+    columns[names.ALPHA] = np.where(labels.y_cabb > 0, labels.alpha, np.float32(negative_alpha))
+    columns[names.ROW_WEIGHT] = labels.row_weight
+    return columns
+
+
+def record_batches(columns: dict[str, np.ndarray | pa.Array]) -> Iterator[pa.RecordBatch]:
+    """Batches of at most BATCH_ROWS rows in the form that tf.Example encoding takes: every column a list."""
+    listed = {name: _as_list(columns[name]) for name in sorted(columns)}
+    n = len(columns[names.Y_ANY])
+    for start in range(0, n, BATCH_ROWS):
+        yield pa.RecordBatch.from_arrays(
+            [column.slice(start, BATCH_ROWS) for column in listed.values()], names=list(listed)
+        )
+
+
+def _as_list(values: np.ndarray | pa.Array) -> pa.ListArray:
+    array = pa.array(values) if isinstance(values, np.ndarray) else values
+    if pa.types.is_list(array.type):
+        inner = array.values.cast(pa.binary())
+        return pa.ListArray.from_arrays(array.offsets, inner)
+    if pa.types.is_string(array.type) or pa.types.is_dictionary(array.type):
+        array = array.cast(pa.string()).cast(pa.binary())
+    return pa.ListArray.from_arrays(pa.array(np.arange(len(array) + 1, dtype=np.int32)), array)
+
+
+def write_examples(columns: dict[str, np.ndarray | pa.Array], path: Path) -> None:
+    """Writes one gzip TFRecord file of tf.Examples; it appears whole or not at all."""
+    from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
+
+    encoder = RecordBatchToExamplesEncoder()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent.parent / f".{path.parent.name}-{path.name}.{os.getpid()}.tmp"
+    gzip = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
+    with open(temporary, "wb") as file:
+        for batch in record_batches(columns):
+            file.write(gzip.compress(_framed(encoder.encode(batch))))
+        file.write(gzip.flush())
+    os.replace(temporary, path)
+
+
+def _framed(records: list[bytes]) -> bytes:
+    """TFRecord framing: length, its masked CRC-32C, data, its masked CRC-32C."""
+    from google_crc32c import value as crc32c
+
+    def masked(data: bytes) -> bytes:
+        crc = crc32c(data)
+        return struct.pack("<I", (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF)
+
+    parts = []
+    for record in records:
+        length = struct.pack("<Q", len(record))
+        parts += (length, masked(length), record, masked(record))
+    return b"".join(parts)
+
+
+def count_labels(events: Timeline, labelled: Labelled) -> dict[str, dict[str, int | float | list[int]]]:
+    """Counts of one partition by split; `sum_label_counts` adds them up."""
+    counts = {}
+    purchase = events.of_type(PURCHASE)
+    held = np.unique(labelled.touches.purchase)
+    for split in SPLITS:
+        rows = labelled.rows[split]
+        alpha = rows.alpha[rows.y_cabb > 0].astype(np.float64)
+        here = events.in_eval if split == "eval" else ~events.in_eval
+        counts[split] = {
+            "clicks": len(np.unique(rows.example)),
+            "rows": len(rows.example),
+            "immature": labelled.immature[split],
+            names.Y_CABA: int(rows.y_caba.sum()),
+            names.Y_CABB: int(rows.y_cabb.sum()),
+            names.Y_ANY: int(np.maximum(rows.y_caba, rows.y_cabb).sum()),
+            names.LAST_CLICK_CREDIT: int(rows.last_click_credit.sum()),
+            "purchases": int((purchase & here).sum()),
+            "purchases_after_a_click": int(here[held].sum()),
+            "alpha_sum": float(alpha.sum()),
+            "alpha_histogram": np.histogram(alpha, ALPHA_BINS, (0.0, 1.0))[0].tolist(),
+        }
+    return counts

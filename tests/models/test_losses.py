@@ -1,0 +1,37 @@
+"""Losses against the paper's formulas in NumPy."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.losses import binary_cross_entropy, multi_task_loss
+from models.metrics import sums
+
+row = st.tuples(st.sampled_from([0.0, 1.0]), st.floats(-12, 12, width=32), st.floats(0, 1, width=32))
+
+
+@given(st.lists(row, min_size=1, max_size=30))
+def test_l_cabb_is_the_weighted_cross_entropy_over_the_number_of_rows(rows):
+    label, logit, alpha = (np.array(column, np.float32) for column in zip(*rows, strict=True))
+    p = 1 / (1 + np.exp(-logit.astype(np.float64)))
+    expected = (alpha * sums.cross_entropy(label, p)).sum() / len(rows)
+    got = binary_cross_entropy(tf.constant(label), tf.constant(logit), tf.constant(alpha))
+    assert float(got) == pytest.approx(expected, rel=1e-4, abs=1e-6)
+
+
+def test_weights_are_not_normalised():
+    label, logit = tf.constant([1.0, 0.0]), tf.constant([0.3, -1.0])
+    whole = binary_cross_entropy(label, logit)
+    half = binary_cross_entropy(label, logit, tf.constant([0.5, 0.5]))
+    assert float(half) == pytest.approx(float(whole) / 2)
+
+
+def test_extreme_logits_stay_finite():
+    loss = binary_cross_entropy(tf.constant([1.0, 0.0]), tf.constant([-1e4, 1e4]))
+    assert float(loss) == pytest.approx(1e4)
+
+
+def test_the_total_adds_lambda_times_cabb():
+    assert float(multi_task_loss(tf.constant(2.0), tf.constant(4.0), 0.75)) == 5.0
