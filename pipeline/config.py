@@ -83,10 +83,13 @@ class Config(Settings):
         """The resolved settings, defaults included."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
+    def decisive_json(self) -> str:
+        """What decides the result: everything but where it is written and how Beam runs."""
+        return json.dumps(self.model_dump(mode="json", exclude={"output", "beam"}), sort_keys=True)
+
     def digest(self) -> str:
-        """SHA-256 of what decides the result: everything but where it is written and how Beam runs."""
-        decisive = self.model_dump(mode="json", exclude={"output", "beam"})
-        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+        """SHA-256 of what decides the result."""
+        return hashlib.sha256(self.decisive_json().encode()).hexdigest()
 
 
 def load_config(path: Path | None, overrides: dict[str, Any] | None = None) -> Config:

@@ -131,9 +131,16 @@ def create_pipeline(config: Config, inputs: RunInputs, run_fn: str = TRAINER) ->
         evaluation=evaluator.outputs["evaluation"],
         blessing=evaluator.outputs["blessing"],
         pushed_model=pusher.outputs["pushed_model"],
-        settings=config.to_yaml(),
+        settings=config.decisive_json(),
         lineage=inputs.lineage.to_json(),
-        code_hash=code_hash("components.run_report", "models.metrics"),
+        code_hash=code_hash(
+            "components.run_report",
+            "components.category_similarity",
+            "components.evaluator",
+            "models.features",
+            "models.metrics",
+            "schemas",
+        ),
     )
 
     return tfx.dsl.Pipeline(

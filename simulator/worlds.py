@@ -36,15 +36,15 @@ class World(Settings):
     """Of each click example; the real store logs 83, which would only slow every run."""
 
     sessions_per_user: tuple[float, ...] = measured.SESSIONS_PER_USER
-    items_log_series: float = Field(0.865, gt=0, lt=1)  # fitted: items planned, before repeats are dropped
+    items_log_series: float = Field(0.868, gt=0, lt=1)  # fitted: items planned, before repeats are dropped
     session_gap_median_h: float = Field(measured.SESSION_GAP_MEDIAN_H, gt=0)
     session_gap_log_sd: float = Field(measured.SESSION_GAP_LOG_SD, ge=0)
     duplicated_purchases: float = Field(measured.DUPLICATED_PURCHASES, ge=0, le=1)
-    unclicked_per_order: float = Field(0.8, ge=0)  # fitted
+    unclicked_per_order: float = Field(0.47, ge=0)  # fitted
 
     items_per_leaf: float = Field(8.0, ge=2)
     leaf_zipf: float = Field(0.61, ge=0)  # fitted
-    item_zipf: float = Field(0.81, ge=0)  # fitted, within a leaf
+    item_zipf: float = Field(0.8, ge=0)  # fitted, within a leaf
     wrong_category: float = Field(0.0, ge=0, le=1)
     """Share of items whose catalog category is that of another leaf."""
     without_category: float = Field(measured.WITHOUT_CATEGORY, ge=0, le=1)
@@ -53,11 +53,11 @@ class World(Settings):
     related_leaf: float = Field(0.15, ge=0, le=1)
     """Where a session looks: its intent's leaf, a leaf related to it, else any leaf by popularity."""
 
-    order_log_odds: float = -5.03  # fitted
-    cart_log_odds: float = -1.63  # fitted
-    cart_readiness: float = 1.56  # fitted: what a unit of the session's log-odds of ordering adds to a cart's
-    touch_log_odds: float = 0.44  # fitted: a touch of the intent's leaf, before its advertiser's factor
-    readiness_sd: float = Field(1.63, ge=0)  # fitted: of a user's log-odds of ordering
+    order_log_odds: float = -5.2  # fitted
+    cart_log_odds: float = -1.51  # fitted
+    cart_readiness: float = 1.4  # fitted: what a unit of the session's log-odds of ordering adds to a cart's
+    touch_log_odds: float = 0.49  # fitted: a touch of the intent's leaf, before its advertiser's factor
+    readiness_sd: float = Field(1.55, ge=0)  # fitted: of a user's log-odds of ordering
     return_log_odds: float = 0.8
     """Added per unit of log(sessions of the user): people who come back mean it more."""
     touch_memory_days: float = Field(7.0, gt=0)

@@ -282,7 +282,7 @@ def _jsonl(unit: ReadUnit, layout: Layout) -> Iterator[RawBatch]:
 
 def _fast_json(lines: list[bytes], layout: Layout) -> pa.Table | None:
     """Arrow's parser, or None where it would refuse the block or guess wrongly."""
-    sample = _parsed(lines[0])
+    sample = _parsed(lines[0], number=float)
     if not isinstance(sample, dict):
         return None
     texts = [(name, pa.string()) for name in layout.read if isinstance(sample.get(name), str)]
@@ -334,10 +334,10 @@ def _arrow_json(block: bytes, texts: list[tuple[str, pa.DataType]]) -> pa.Table:
     )
 
 
-def _parsed(line: bytes) -> object:
-    """The value of a JSON line with numbers as written, or None if it is malformed."""
+def _parsed(line: bytes, number: type[str] | type[float] = str) -> object:
+    """The value of a JSON line, fractions as written or as floats; None if it is malformed."""
     try:
-        return json.loads(line, parse_float=str, parse_constant=str)
+        return json.loads(line, parse_float=number, parse_constant=number)
     except (ValueError, RecursionError):
         return None
 

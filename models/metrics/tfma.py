@@ -39,7 +39,7 @@ MAX_GAUC_ROWS = 2_000_000
 class NormalizedEntropy(metric_types.Metric):
     """Cross-entropy over the entropy of the base rate (He et al. 2014); NaN with one class.
 
-    `code_hash` is not read: it makes the sources a part of the EvalConfig, hence of the Evaluator's cache key.
+    `code_hash` is not read: it makes the sources a part of the EvalConfig, so of the Evaluator's cache key.
     """
 
     def __init__(self, name: str = "normalized_entropy", code_hash: str = ""):

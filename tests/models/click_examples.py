@@ -112,38 +112,40 @@ def schema(data: dict):
 
 def transform(data: dict, directory: str, custom_config: dict | None = None):
     """Analyses and transforms `data`; returns (TFTransformOutput, files of transformed examples)."""
-    import tensorflow as tf
+    import apache_beam as beam
     import tensorflow_transform as tft
     import tensorflow_transform.beam as tft_beam
     from tensorflow_transform.tf_metadata import dataset_metadata, metadata_io
-    from tfx_bsl.coders import example_coder
-    from tfx_bsl.tfxio import tensor_adapter
+    from tfx_bsl.tfxio import tf_example_record
 
     from models.preprocessing import preprocessing_fn
 
+    raw = write(data, os.path.join(directory, "raw-00000.gz"))
     described = schema(data)
-    table = record_batch(data)
-    config = tensor_adapter.TensorAdapterConfig(table.schema, _representations(described))
+    source = tf_example_record.TFExampleRecord([raw], schema=described)
     graph, examples = os.path.join(directory, "graph"), os.path.join(directory, "transformed-00000.gz")
-    with tft_beam.Context(temp_dir=os.path.join(directory, "temp")):
-        (transformed, _), transform_fn = (([table], config)) | tft_beam.AnalyzeAndTransformDataset(
-            lambda inputs: preprocessing_fn(inputs, custom_config), output_record_batches=True
+    options = beam.options.pipeline_options.PipelineOptions(["--runner=FnApiRunner"])
+    with (
+        beam.Pipeline(options=options) as pipeline,
+        tft_beam.Context(temp_dir=os.path.join(directory, "temp")),
+    ):
+        inputs = (pipeline | source.BeamSource(), source.TensorAdapterConfig())
+        (transformed, _), transform_fn = inputs | tft_beam.AnalyzeAndTransformDataset(
+            lambda columns: preprocessing_fn(columns, custom_config), output_record_batches=True
         )
-        transform_fn | tft_beam.WriteTransformFn(graph)
-    raw = dataset_metadata.DatasetMetadata(described)
-    metadata_io.write_metadata(raw, os.path.join(graph, tft.TFTransformOutput.RAW_METADATA_DIR))
-    encoder = example_coder.RecordBatchToExamplesEncoder()
-    with tf.io.TFRecordWriter(examples, "GZIP") as writer:
-        for batch, _ in transformed:
-            for row in encoder.encode(batch):
-                writer.write(row)
+        _ = transform_fn | tft_beam.WriteTransformFn(graph)
+        _ = transformed | beam.combiners.ToList() | beam.Map(_write_batches, examples)
+    described = dataset_metadata.DatasetMetadata(described)
+    metadata_io.write_metadata(described, os.path.join(graph, tft.TFTransformOutput.RAW_METADATA_DIR))
     return tft.TFTransformOutput(graph), [examples]
 
 
-def _representations(described):
-    from tensorflow_metadata.proto.v0 import schema_pb2
-    from tfx_bsl.tfxio import tensor_representation_util
+def _write_batches(batches, path: str) -> None:
+    import tensorflow as tf
+    from tfx_bsl.coders import example_coder
 
-    inferred = tensor_representation_util.InferTensorRepresentationsFromMixedSchema(described)
-    assert all(isinstance(r, schema_pb2.TensorRepresentation) for r in inferred.values())
-    return inferred
+    encoder = example_coder.RecordBatchToExamplesEncoder()
+    with tf.io.TFRecordWriter(path, "GZIP") as writer:
+        for batch, _ in batches:
+            for row in encoder.encode(batch):
+                writer.write(row)

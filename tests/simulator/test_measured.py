@@ -1,4 +1,4 @@
-"""The cited rates against the real logs they were measured on, and the default world against the cited rates."""
+"""The cited rates against the real logs they come from, and the default world against the cited rates."""
 
 from pathlib import Path
 
@@ -36,11 +36,12 @@ class Logs:
         self.clicked = (
             self.of("click", "detail_view").group_by("user_id", *pair).agg(pl.col("event_time").min())
         )
+        self.sessions = self.clicked["session_id"].unique()
+        self.events = self.events.filter(pl.col("session_id").is_in(self.sessions.implode()))
         self.bought = self.of("purchase").group_by(pair).agg(paid=pl.col("event_time").max())
         self.carted, self.removed = (
             self.of(name).unique(pair).select(pair) for name in ("add_to_cart", "remove_from_cart")
         )
-        self.sessions = self.clicked["session_id"].unique()
 
     def of(self, *event_types: str) -> pl.DataFrame:
         return self.events.filter(pl.col("event_type").is_in(event_types))
@@ -74,6 +75,7 @@ class Logs:
             "CABA_RATE": caba / examples,
             "CABB_RATE": cabb / examples,
             "CONVERSION_RATE": later.unique(pair).height / examples,
+            "ITEMS_PER_ORDER": self.bought.height / buying.height,
             "UNCLICKED_PURCHASE_SHARE": self.bought.join(self.clicked, on=pair, how="anti").height
             / self.bought.height,
             "SAME_LEAF_STEP": (steps["leaf"] == steps["before"]).mean(),
@@ -95,7 +97,7 @@ def real() -> Logs:
 @pytest.fixture(scope="module")
 def simulated(tmp_path_factory: pytest.TempPathFactory) -> Logs:
     directory = tmp_path_factory.mktemp("default") / "store"
-    simulate(World(users=60_000, impressions_per_click=0), directory)
+    simulate(World(users=100_000, impressions_per_click=0), directory)
     return Logs(directory)
 
 

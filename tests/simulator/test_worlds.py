@@ -5,11 +5,11 @@ from schemas.errors import InputError
 from simulator.worlds import PRESETS, World, world_named
 
 FROZEN = {
-    "default": "a5cdac6a3092b6d31c6b6869c1b727c357d2b6b72b3cb28610be69a4188cd6ea",
-    "high_cabb": "4057e24cc9b2468cb6bfe6658950db48bb2830a806cffc8868276adcbeda048d",
-    "long_journeys": "ab3e1e5489eb71a190d2dafe30637c3620c86478f5031c94a10697d3113e0eab",
-    "noisy_taxonomy": "8790bf208d1b777c4e67ce5b2874eb6c636f31432c379e435b0c6a17f79702a9",
-    "drifted": "ca882eee2adef199e8d300f9395c330df07d23987f1603861b324e22e0ca0eb0",
+    "default": "54acfcb42a5e47844fcd33787fb1987c914d348852c6eee28c9411611c57352d",
+    "high_cabb": "54a8ccd0174d541a412f3cf910aa6cd914b8831c586e11387f5a9dd72c9a2b5a",
+    "long_journeys": "ed719aea0a4baebc38e2a8cc243a01769e8904df6136411c26ba7010bb2e08a7",
+    "noisy_taxonomy": "36f2ed44d2df15576f1a7a1b1a1c394ecc89a8d64eabccdcf9a5eb4c9d57c369",
+    "drifted": "01026958e64c3dfdae2db85cbd68fe64484030429801e513db4b55a36475c94d",
 }
 
 

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow  # loads TFX
 
 
 def run(directory: Path, rows: list[dict]) -> tuple[Path, str]:
-    """Executes the component's executor on a log; the artifact's directory and its custom property `splits`."""
+    """Executes the component on a log; the artifact's directory and its custom property `splits`."""
     from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 
     from components import SessionExampleGen, Sessions

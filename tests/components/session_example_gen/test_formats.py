@@ -1,6 +1,7 @@
 """The exports people have, each on a small file as its vendor writes it."""
 
 import json
+import re
 from pathlib import Path
 
 import polars as pl
@@ -8,10 +9,12 @@ import pyarrow as pa
 import pyarrow.json
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from components.session_example_gen.formats import FORMATS
+from components.session_example_gen.splits import SplitWindows
 from schemas.events import LOG_FORMATS, LogSource
-from tests.components.session_example_gen.logs import WINDOWS, build
+from tests.components.session_example_gen.logs import build
 
 SHOWN = ["user_id", "session_id", "event_type", "item", "leaf", "brand", "price", "split"]
 
@@ -169,4 +172,10 @@ def test_names_of_ones_own(tmp_path: Path) -> None:
 
 def test_every_format_of_the_contract_has_its_mapping() -> None:
     assert set(FORMATS) == set(LOG_FORMATS)
-    assert WINDOWS.eval_start
+
+
+def test_the_guide_shows_configurations_that_work() -> None:
+    guide = (Path(__file__).resolve().parents[3] / "docs/bring-your-own-data.md").read_text()
+    shown = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", guide, re.DOTALL)]
+    assert {LogSource(**config["data"]).format for config in shown} == set(LOG_FORMATS)
+    assert all(SplitWindows(**config["split"]) for config in shown)

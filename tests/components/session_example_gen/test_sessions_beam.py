@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from components.session_example_gen import readers
 from components.session_example_gen.splits import SplitWindows
 from schemas.errors import InputError
 from schemas.events import LogSource, session_schema
@@ -171,6 +172,12 @@ def test_lines_that_are_no_rows_are_set_apart(tmp_path: Path) -> None:
     assert rejected["row"].to_list() == [2, 3, 4, 5]
     assert counts.rejected == {"not a JSON object": 4}
     assert rows.height == 6
+
+
+def test_plain_json_is_parsed_by_the_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readers, "_patient_json", None)
+    _, counts = build(tmp_path / "out", LogSource(events=[str(write_jsonl(tmp_path / "log", EVENTS * 1000))]))
+    assert counts.read == len(EVENTS) * 1000
 
 
 def test_json_values_of_differing_types(tmp_path: Path) -> None:

@@ -13,11 +13,11 @@ pytestmark = pytest.mark.slow  # imports tfx
 
 
 def test_examples_are_standard(tmp_path: Path):
+    import apache_beam as beam
     from tfx.components.util import examples_utils, tfxio_utils
     from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
     from tfx.types import artifact_utils, channel, standard_artifacts
 
-    import components
     import components
     from components.category_similarity.executor import Executor as SimilarityExecutor
     from components.similarity_transform.executor import Executor as TransformExecutor

@@ -15,7 +15,9 @@ def test_it_equals_the_reference_over_several_batches_and_forgets_on_reset():
     metric.reset_state()
     for part in np.split(np.arange(90), [10, 50]):
         metric.update_state(y[part], p[part][:, None], w[part])
-    assert float(metric.result()) == pytest.approx(sums.normalized_entropy(sums.binary_sums(y, p, w)), rel=1e-9)
+    assert float(metric.result()) == pytest.approx(
+        sums.normalized_entropy(sums.binary_sums(y, p, w)), rel=1e-9
+    )
 
 
 def test_one_class_is_nan():

@@ -1,0 +1,95 @@
+"""The CABB model's objective and its three ways to a conversion score, on hand-made inputs."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from models import features as names
+from models import registry
+from models.feature_space import NUMERIC, FeatureSpace, numeric_names
+from models.metrics import sums
+from models.settings import ModelSettings
+
+SPACE = FeatureSpace(
+    cardinality={names.ITEM: 9, names.LEAF: 5},
+    numeric=numeric_names(),
+    sequences=dict(names.SEQUENCES),
+    base_rate={names.Y_CABA: 0.1, names.Y_CABB: 0.2, names.Y_ANY: 0.25},
+)
+
+
+def batch(n=16):
+    rng = np.random.default_rng(0)
+    features = {
+        names.ITEM: rng.integers(1, 9, n),
+        names.LEAF: rng.integers(1, 5, n),
+        names.RECENT_ITEMS: rng.integers(0, 9, (n, names.SEQUENCE_LENGTH)),
+        names.RECENT_LEAVES: rng.integers(0, 5, (n, names.SEQUENCE_LENGTH)),
+        NUMERIC: rng.normal(size=(n, len(SPACE.numeric))).astype(np.float32),
+    }
+    labels = {name: rng.integers(0, 2, n).astype(np.float32) for name in names.LABELS}
+    labels |= {name: rng.random(n).astype(np.float32) for name in names.WEIGHTS}
+    return tuple({k: tf.constant(v) for k, v in part.items()} for part in (features, labels))
+
+
+def model(**settings):
+    return registry.create(ModelSettings(**settings), SPACE)
+
+
+@pytest.mark.parametrize("lambda_cabb", [0.0, 0.75])
+def test_the_objective_is_the_papers(lambda_cabb):
+    features, labels = batch()
+    cabb = model(lambda_cabb=lambda_cabb, conversion_weight=0.5)
+    p = {output: value.numpy()[:, 0] for output, value in cabb(features).items()}
+    y = {name: value.numpy() for name, value in labels.items()}
+    row = y[names.ROW_WEIGHT]
+    caba = (row * sums.cross_entropy(y[names.Y_CABA], p[names.P_CABA])).mean()
+    weighted = (row * y[names.ALPHA] * sums.cross_entropy(y[names.Y_CABB], p[names.P_CABB])).mean()
+    conversion = (row * sums.cross_entropy(y[names.Y_ANY], p[names.P_CONVERSION])).mean()
+    losses = cabb.losses_of(cabb.logits(features), labels)
+    assert float(losses["loss_caba"]) == pytest.approx(caba, rel=1e-5)
+    assert float(losses["loss_cabb"]) == pytest.approx(weighted, rel=1e-5)
+    assert float(losses["loss"]) == pytest.approx(caba + lambda_cabb * weighted + 0.5 * conversion, rel=1e-5)
+
+
+def test_sum_and_or_are_functions_of_the_two_heads():
+    features, labels = batch()
+    either = model(conversion_score="or")
+    p = either(features)
+    expected = 1 - (1 - p[names.P_CABA]) * (1 - p[names.P_CABB])
+    np.testing.assert_allclose(p[names.P_CONVERSION], expected, rtol=1e-6)
+    added = model(conversion_score="sum", conversion_sum_weights=(1.0, 9.0))
+    p = added(features)
+    expected = np.clip(p[names.P_CABA] + 9 * p[names.P_CABB], 0, 1)
+    np.testing.assert_allclose(p[names.P_CONVERSION], expected, rtol=1e-6)
+    assert "loss_conversion" not in added.losses_of(added.logits(features), labels)
+
+
+@pytest.mark.parametrize("trains", [True, False])
+def test_the_conversion_head_trains_the_bottom_only_when_told_to(trains):
+    features, labels = batch()
+    cabb = model(conversion_trains_bottom=trains)
+    cabb(features)
+    with tf.GradientTape() as tape:
+        loss = cabb.losses_of(cabb.logits(features), labels)["loss_conversion"]
+    bottom = cabb._bottom.trainable_variables
+    reached = [g is not None for g in tape.gradient(loss, bottom, unconnected_gradients="none")]
+    assert any(reached) == trains
+
+
+def test_starts_at_the_base_rates():
+    p = model()(batch()[0])
+    for output, rate in ((names.P_CABA, 0.1), (names.P_CABB, 0.2), (names.P_CONVERSION, 0.25)):
+        np.testing.assert_allclose(p[output], rate, atol=0.05)
+
+
+def test_no_history_in_a_whole_batch_is_fine():
+    features, labels = batch()
+    for name in names.SEQUENCES:
+        features[name] = tf.zeros_like(features[name])
+    cabb = model()
+    with tf.GradientTape() as tape:
+        loss = cabb.losses_of(cabb.logits(features), labels)["loss"]
+    for gradient in tape.gradient(loss, cabb.trainable_variables):
+        dense = tf.convert_to_tensor(gradient)
+        assert np.isfinite(dense).all()

@@ -1,0 +1,197 @@
+"""Training end to end on random click examples: learning, determinism, resuming, refusing, serving."""
+
+import json
+import os
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from models import features as names
+from models import inputs, trainer
+from models.registry import MODELS
+from schemas.errors import InputError
+from tests.models import click_examples
+
+SMALL = {"batch_size": 100, "log_every_steps": 4, "checkpoint_every_steps": 4, "bottom_units": [32, 16]}
+ROWS = 2000
+
+
+@pytest.fixture(scope="module")
+def transformed(tmp_path_factory):
+    directory = str(tmp_path_factory.mktemp("transform"))
+    graph, files = click_examples.transform(click_examples.columns(ROWS), directory)
+    return graph, files, os.path.join(directory, "graph")
+
+
+def run(transformed, directory, execution="1", **settings):
+    arguments = SimpleNamespace(
+        custom_config={"settings": json.dumps({**SMALL, **settings}), "code_hash": "x"},
+        transform_output=transformed[2],
+        train_files=[transformed[1][0].replace("00000", "*")],
+        train_steps=None,
+        model_run_dir=str(directory / "model_run" / execution),
+        serving_model_dir=str(directory / "model" / execution),
+    )
+    trainer.run_fn(arguments)
+    with open(os.path.join(arguments.model_run_dir, trainer.CURVE_FILE)) as file:
+        curve = json.load(file)
+    return tf.saved_model.load(arguments.serving_model_dir), curve, arguments
+
+
+def serving_rows(n=50, seed=77):
+    """Raw rows as a client sends them: no labels, weights or keys; some users without history."""
+    data = click_examples.columns(n, seed=seed)
+    for name in (*names.LABELS, *names.WEIGHTS, names.USER_ID, names.SESSION_ID, names.EVENT_TIME):
+        del data[name]
+    del data[names.USER_ACTIVITY]
+    assert any(not history for history in data[names.RECENT_ITEMS])
+    return data
+
+
+def predictions(model, data):
+    answer = model.signatures["serving_default"](examples=tf.constant(click_examples.serialized(data)))
+    return {name: value.numpy() for name, value in answer.items()}
+
+
+@pytest.fixture(scope="module")
+def trained(transformed, tmp_path_factory):
+    return run(transformed, tmp_path_factory.mktemp("trained"), epochs=4)
+
+
+def test_it_learns_and_writes_the_curve(trained):
+    _, curve, arguments = trained
+    assert [row["step"] for row in curve] == list(range(4, 81, 4))
+    assert curve[-1]["examples"] == 4 * ROWS
+    losses = {"loss", "loss_caba", "loss_cabb", "loss_conversion"}
+    assert set(curve[0]) == {"step", "examples", "ne_caba", "ne_cabb", "ne_conversion"} | losses
+    for name in ("ne_caba", "ne_cabb", "ne_conversion"):
+        assert curve[0][name] == pytest.approx(1.0, abs=0.1)
+        assert np.mean([row[name] for row in curve[-4:]]) < 0.9
+    assert os.listdir(os.path.join(arguments.model_run_dir, "logs"))
+
+
+def test_what_is_served_is_what_was_trained(transformed, trained):
+    """serving_default and raw from raw rows equal the training graph on transformed rows."""
+    graph, _, _ = transformed
+    loaded, _, arguments = trained
+    data = click_examples.columns(200, seed=8)
+    examples = click_examples.serialized(data)
+    spec = graph.raw_feature_spec()
+    transformed_rows = graph.transform_features_layer()(tf.io.parse_example(examples, spec))
+    expected = loaded.model(
+        {k: v for k, v in transformed_rows.items() if k not in (*names.LABELS, *names.WEIGHTS)}
+    )
+    serving = serving_rows(200, seed=8)
+    by_examples = predictions(loaded, serving)
+    raw = loaded.signatures["raw"]
+    by_tensors = raw(**{name: tensor(name, column) for name, column in serving.items()})
+    for output in names.LABEL_OF_OUTPUT:
+        assert by_examples[output].shape == (200, 1)
+        assert by_examples[output].dtype == np.float32
+        assert ((by_examples[output] > 0) & (by_examples[output] < 1)).all()
+        np.testing.assert_allclose(by_examples[output], expected[output], atol=1e-5)
+        np.testing.assert_allclose(by_tensors[output], expected[output], atol=1e-5)
+    features = loaded.signatures["transform_features"](examples=tf.constant(examples))
+    np.testing.assert_array_equal(features[names.ITEM], transformed_rows[names.ITEM])
+    with open(os.path.join(arguments.serving_model_dir, trainer.DESCRIPTION_FILE)) as file:
+        description = json.load(file)
+    assert set(description["raw_features"]) == set(serving)
+    assert description["training_rows"] == ROWS
+
+
+def tensor(name, column):
+    if name in names.SEQUENCES:
+        longest = max(map(len, column))
+        return tf.constant([row + [""] * (longest - len(row)) for row in column])
+    return tf.constant(column)
+
+
+def test_same_inputs_and_settings_give_the_same_model(transformed, tmp_path):
+    first, curve, _ = run(transformed, tmp_path / "a")
+    second, again, _ = run(transformed, tmp_path / "b")
+    other, _, _ = run(transformed, tmp_path / "c", seed=2)
+    assert curve == again
+    data = serving_rows()
+    for output, p in predictions(first, data).items():
+        np.testing.assert_array_equal(p, predictions(second, data)[output])
+        assert (p != predictions(other, data)[output]).any()
+
+
+def test_a_killed_training_ends_with_the_model_it_would_have_had(transformed, tmp_path, monkeypatch):
+    whole, curve, _ = run(transformed, tmp_path / "whole")
+    said = []
+    monkeypatch.setattr(trainer.Progress, "say", lambda self, text: said.append(text))
+    write = trainer._Recorder._save
+
+    def save_and_die(self):
+        write(self)
+        if self._step == 12:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer._Recorder, "_save", save_and_die)
+        with pytest.raises(KeyboardInterrupt):
+            run(transformed, tmp_path / "killed", execution="1")
+    resumed, resumed_curve, _ = run(transformed, tmp_path / "killed", execution="2")
+    assert any("from step 12" in text for text in said)
+    assert resumed_curve == curve
+    data = serving_rows()
+    for output, p in predictions(whole, data).items():
+        np.testing.assert_array_equal(p, predictions(resumed, data)[output])
+    # Nothing is left for a third run to pick up.
+    assert sorted(os.listdir(tmp_path / "killed" / "model_run")) == ["1", "2"]
+
+
+def test_other_settings_do_not_resume(transformed, tmp_path, monkeypatch):
+    write = trainer._Recorder._save
+
+    def save_and_die(self):
+        write(self)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer._Recorder, "_save", save_and_die)
+        with pytest.raises(KeyboardInterrupt):
+            run(transformed, tmp_path, execution="1")
+    _, curve, _ = run(transformed, tmp_path, execution="2", seed=9)
+    assert curve[0]["step"] == 4
+
+
+def test_a_training_that_diverges_says_so_in_one_line_and_exports_nothing(transformed, tmp_path):
+    with pytest.raises(InputError, match=r"diverged.*lower dense_learning_rate") as error:
+        run(transformed, tmp_path, dense_learning_rate=1e30)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_variable_of_nan_is_not_exported(transformed, trained, tmp_path):
+    loaded = trained[0]
+    model, summary = trainer.fit(
+        trainer.ModelSettings(**SMALL), transformed[0], transformed[1], run_dir=str(tmp_path / "run")
+    )
+    variable = model.trainable_variables[0]
+    variable.assign(tf.fill(variable.shape, np.nan))
+    with pytest.raises(InputError, match="not finite"):
+        trainer.export(model, transformed[0], str(tmp_path / "model"), rows=summary.rows)
+    assert not (tmp_path / "model").exists()
+    assert loaded is not None
+
+
+@pytest.mark.parametrize("model", sorted(set(MODELS) - {"cabb"}))
+def test_baselines_serve_their_only_score_three_times(transformed, tmp_path, model):
+    loaded, curve, _ = run(transformed, tmp_path, model=model, epochs=2)
+    p = predictions(loaded, serving_rows())
+    np.testing.assert_array_equal(p[names.P_CABA], p[names.P_CABB])
+    np.testing.assert_array_equal(p[names.P_CABA], p[names.P_CONVERSION])
+    assert curve[-1]["loss"] < curve[0]["loss"]
+
+
+def test_unknown_models_settings_and_files_are_named(transformed, tmp_path):
+    with pytest.raises(InputError, match="unknown model 'nope': choose one of cabb"):
+        run(transformed, tmp_path, model="nope")
+    with pytest.raises(InputError, match="lambda"):
+        run(transformed, tmp_path, **{"lambda": 1})
+    with pytest.raises(InputError, match="no transformed examples"):
+        inputs.expand([str(tmp_path / "none*")])
