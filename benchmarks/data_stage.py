@@ -4,7 +4,8 @@
 
 Both read the same time-ordered log, do the same work and write the same tf.Examples; each runs in a process
 of its own, which measures its CPU time and peak memory (imports included). The plain program holds the whole
-log in memory and does each step once, over all rows. Goal: at least 0.7 of its speed and at most half its memory.
+log in memory and does each step once, over all rows. Goal: at least 0.7 of its speed and at most half its
+memory.
 """
 
 from __future__ import annotations

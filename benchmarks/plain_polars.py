@@ -174,7 +174,7 @@ def _history(events: pl.DataFrame) -> pl.DataFrame:
     clicks = events.filter("is_click").select(
         "row",
         *(
-            pl.concat_list([pl.col(name).cast(pl.String).shift(k).over("user_id") for k in range(1, 21)])
+            pl.concat_list([pl.col(name).shift(k).over("user_id") for k in range(1, 21)])
             .list.drop_nulls()
             .alias(to)
             for name, to in (("item", "recent_items"), ("leaf", "recent_leaves"))
@@ -241,7 +241,14 @@ def _popularity(events: pl.DataFrame, anchors: pl.DataFrame) -> pl.DataFrame:
             anchors = (
                 anchors.with_columns(_at=pl.col("day") - back)
                 .sort("_at")
-                .join_asof(running, left_on="_at", right_on="day", by=kind, suffix=f"_{suffix}")
+                .join_asof(
+                    running,
+                    left_on="_at",
+                    right_on="day",
+                    by=kind,
+                    suffix=f"_{suffix}",
+                    check_sortedness=False,
+                )
                 .rename({name: f"{kind}_{name}{suffix}" for name in ("clicks", "closed", "caba", "cabb")})
                 .drop("_at", f"day_{suffix}", strict=False)
             )
@@ -282,8 +289,8 @@ def write(examples: pl.DataFrame, out: Path) -> None:
         columns = {}
         for name, kind in mine.schema.items():
             column = mine[name]
-            if kind == pl.List(pl.String):
-                columns[name] = column.to_arrow().cast(pa.list_(pa.string()))
+            if isinstance(kind, pl.List):
+                columns[name] = column.cast(pl.List(pl.String)).to_arrow().cast(pa.list_(pa.string()))
             elif kind.is_numeric():
                 columns[name] = column.cast(pl.Int64 if kind == pl.Int64 else pl.Float32).to_numpy()
             else:

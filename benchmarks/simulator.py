@@ -2,8 +2,8 @@
 
     python -m benchmarks.simulator [--users 40000]
 
-The peer draws sessions one by one with the standard library: plan, carts, order, the truth of every click and a
-tuple per event, for users with one session each. It leaves out what would only slow it further: journeys of
+The peer draws sessions one by one with the standard library: plan, carts, order, the truth of every click and
+a tuple per event, for users with one session each. It leaves out what would only slow it further: journeys of
 several sessions, prices, contexts, ids and files. Seconds are CPU seconds of this process.
 """
 

@@ -1,9 +1,9 @@
 """What identifies a run: its input files and, with configuration and code, the run itself."""
 
-import glob
 import hashlib
 from pathlib import Path
 
+from components.session_example_gen.readers import files_of
 from pipeline.code_hash import code_hash
 from pipeline.config import Config
 from schemas.errors import InputError
@@ -16,14 +16,12 @@ def data_fingerprint(source: LogSource) -> str:
     Raises:
         InputError: a path of the source names no file.
     """
+    if source.catalog and not Path(source.catalog).is_file():
+        raise InputError(f"data.catalog: no file at {source.catalog}; correct the path in the configuration")
     digest = hashlib.sha256()
-    for pattern in [*source.events, *([source.catalog] if source.catalog else [])]:
-        found = sorted(glob.glob(pattern, recursive=True))
-        if not found:
-            raise InputError(f"data: no file matches {pattern}; correct the path in the configuration")
-        for path in found:
-            status = Path(path).stat()
-            digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    for path in [*files_of(source.events), *([source.catalog] if source.catalog else [])]:
+        status = Path(path).stat()
+        digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
     return digest.hexdigest()[:16]
 
 

@@ -1,19 +1,20 @@
 """The curated schema of click examples: `schema.pbtxt`, and its copy with the configured context columns.
 
-`schema.pbtxt` is what runs read. It is written by hand-made rules over `models/features.py`, so that no column can be
-forgotten: change a rule here, then render it again with
+`schema.pbtxt` is what runs read. It is written by hand-made rules over `models/features.py`, so that no
+column can be forgotten: change a rule here, then render it again with
 
     python -m schemas.curated
 
-Thresholds are distances between two distributions, in [0, 1]. `skew` compares a run's train split with its eval split,
-`drift` compares the train split with the one that the version in production learned from. Each kind of column gets
-the distance that honest data stays below with an eval split a tenth of train, see docs/gates.md:
+Thresholds are distances between two distributions, in [0, 1]. `skew` compares a run's train split with its
+eval split, `drift` compares the train split with the one that the version in production learned from. Each
+kind of column gets the distance that honest data stays below with an eval split a tenth of train, see
+docs/gates.md:
 
 - strings: the largest difference of one value's share (infinity norm),
 - clock and labels: the Jensen-Shannon divergence,
 - other numbers: the quantile distance (components/anomaly_gate/quantiles.py), as an annotation
-  `skew quantile_distance <= 0.25`. TFDV's divergence is no use on long tails: its ten equal bins follow the largest
-  value, and two samples of one log-normal column are 0.5 apart.
+  `skew quantile_distance <= 0.25`. TFDV's divergence is no use on long tails: its ten equal bins follow the
+  largest value, and two samples of one log-normal column are 0.5 apart.
 """
 
 from __future__ import annotations
@@ -35,14 +36,16 @@ HEADER = """\
 # proto-file: tensorflow_metadata/proto/v0/schema.proto
 # proto-message: Schema
 #
-# Click examples. Rendered from models/features.py by `python -m schemas.curated`; the rules and the reasons for the
-# thresholds are in schemas/curated.py. Context columns are appended for each run.
+# Click examples. Rendered from models/features.py by `python -m schemas.curated`; the rules and the reasons
+# for the thresholds are in schemas/curated.py. Context columns are appended for each run.
 """
 
 FREQUENT = 0.15
-"""One value's share of a categorical column: an honest week moves the largest leaf by 0.03, 600 clicks by 0.09."""
+"""One value's share of a categorical column: an honest week moves the largest leaf by 0.03, 600 clicks by
+0.09."""
 CONTEXT = 0.25
-"""Channels and devices follow campaigns and weekends: an honest week moves the largest by 0.07, 600 clicks by 0.15."""
+"""Channels and devices follow campaigns and weekends: an honest week moves the largest by 0.07, 600 clicks
+by 0.15."""
 CLOCK = 0.15
 """The hours of two periods, divergence."""
 LABEL = 0.05
@@ -52,8 +55,8 @@ SESSION = 0.25
 PRICE = 0.25
 """Quantile distance of amounts: a change of currency or unit by a factor of three is 0.3 and more."""
 HISTORY = 0.6
-"""Quantile distance of what the log knows of users and items: it grows with the log, so only a broken join or a lost
-history passes this."""
+"""Quantile distance of what the log knows of users and items: it grows with the log, so only a broken join
+or a lost history passes this."""
 
 _QUANTILE_TAG = re.compile(r"(skew|drift) quantile_distance <= ([0-9.]+)")
 
@@ -150,9 +153,7 @@ def _amount(name: str) -> schema_pb2.Feature:
 
 
 def _label(name: str) -> schema_pb2.Feature:
-    feature = _feature(
-        name, schema_pb2.FLOAT, low=0.0, high=1.0, skew=LABEL, drift=LABEL, in_serving=False
-    )
+    feature = _feature(name, schema_pb2.FLOAT, low=0.0, high=1.0, skew=LABEL, drift=LABEL, in_serving=False)
     for comparator in (feature.skew_comparator, feature.drift_comparator):
         comparator.jensen_shannon_divergence.source.type = schema_pb2.HistogramSelection.QUANTILES
     return feature
@@ -200,7 +201,8 @@ def render() -> str:
 
 
 def curated_schema(context_columns: Iterable[str] = ()) -> schema_pb2.Schema:
-    """`schema.pbtxt` with one string feature per context column, named with or without the `context_` prefix."""
+    """`schema.pbtxt` with one string feature per context column, named with or without the `context_`
+    prefix."""
     schema = text_format.Parse(SCHEMA.read_text(encoding="utf-8"), schema_pb2.Schema())
     known = {feature.name for feature in schema.feature}
     for column in context_columns:

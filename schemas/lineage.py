@@ -3,8 +3,8 @@
     <serving_dir>/
       3/                                        one version: a SavedModel, complete or not there at all
         saved_model.pb, variables/, assets/
-        lineage.json                            `Lineage`: the run, its data and settings, the verdict's figures
-        assets.extra/training_statistics.pb     what the version learned from, for drift
+        lineage.json                            `Lineage`: the run, its data and settings, the verdict's
+        figures assets.extra/training_statistics.pb     what the version learned from, for drift
       last_version                              the largest number ever given out
 
 TensorFlow Serving loads the largest integer and ignores everything else.
@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -32,8 +31,8 @@ _NUMBER = re.compile(r"[1-9][0-9]*")
 class Lineage(Settings):
     """Where a version came from.
 
-    The runner fills in what it knows before the run; the pusher adds `version`, `parent_version`, `schema_hash` and
-    `metrics`. Dates are days in the store's time zone, ISO format; an end is exclusive.
+    The runner fills in what it knows before the run; the pusher adds `version`, `parent_version`,
+    `schema_hash` and `metrics`. Dates are days in the store's time zone, ISO format; an end is exclusive.
     """
 
     run_key: str
@@ -133,8 +132,8 @@ def baseline_state(serving_dir: str | Path, run_key: str) -> str:
 def push_state(serving_dir: str | Path, run_key: str) -> str:
     """The version that a run's push leads to, for the cache key of VersionedPusher.
 
-    It is the same before and after the push, so an identical rerun is answered from the cache; once the version was
-    deleted it is another one, so a cached push never stands for a version that is not there.
+    It is the same before and after the push, so an identical rerun is answered from the cache; once the
+    version was deleted it is another one, so a cached push never stands for a version that is not there.
     """
     current = production(serving_dir)
     if current is not None and current.lineage is not None and current.lineage.run_key == run_key:
@@ -150,6 +149,8 @@ def next_number(serving_dir: str | Path) -> int:
     if counter.is_file():
         text = counter.read_text(encoding="utf-8").strip()
         if not _NUMBER.fullmatch(text):
-            raise InputError(f"{counter} holds {text!r} instead of a version number; write the last one into it")
+            raise InputError(
+                f"{counter} holds {text!r} instead of a version number; write the last one into it"
+            )
         numbers.append(int(text))
     return max(numbers, default=0) + 1

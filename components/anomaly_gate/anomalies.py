@@ -1,6 +1,7 @@
 """What is wrong with click examples, from their statistics, in words a person can act on.
 
-Everything here works on TensorFlow Metadata's protos; the comparison itself is TFDV's and is called by the executor.
+Everything here works on TensorFlow Metadata's protos; the comparison itself is TFDV's and is called by the
+executor.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-
 from typing import Literal
 
 from pydantic import Field
@@ -48,7 +48,8 @@ class AnomalySettings(Settings):
     check_drift: bool = True
     """Compare the train split with the one that the version in production learned from."""
     allow: tuple[str, ...] = ()
-    """Columns whose skew and drift is known and accepted in this run. Schema violations are never accepted."""
+    """Columns whose skew and drift is known and accepted in this run. Schema violations are never
+    accepted."""
     copy_to: str | None = None
     """A directory that gets a copy of the report, also when the run stops and its outputs are cleared."""
 
@@ -99,9 +100,17 @@ def _explained(reason: _Reason, feature: schema_pb2.Feature | None) -> tuple[str
     """What was expected, and what to do, of one violation of the schema; and what to call it."""
     kind = anomalies_pb2.AnomalyInfo.Type.Name(reason.type)
     if kind == "SCHEMA_MISSING_COLUMN":
-        return "missing column", "a value in every row", "restore the column in the transform or take it off the schema"
+        return (
+            "missing column",
+            "a value in every row",
+            "restore the column in the transform or take it off the schema",
+        )
     if kind == "SCHEMA_NEW_COLUMN":
-        return "unknown column", "no such column", "name it as a context column, or in models/features.py and the schema"
+        return (
+            "unknown column",
+            "no such column",
+            "name it as a context column, or in models/features.py and the schema",
+        )
     if kind.endswith("NOT_PRESENT") or kind.endswith(("LOW_FRACTION_PRESENT", "LOW_NUMBER_PRESENT")):
         return "missing values", "a value in every row", "look for rows that a join left empty"
     if kind.endswith(("HAS_NAN", "HAS_INF")):
@@ -115,7 +124,11 @@ def _explained(reason: _Reason, feature: schema_pb2.Feature | None) -> tuple[str
         return "number of values", _length(feature), "write as many values per row as the schema says"
     if "TYPE" in kind:
         return "type", _type(feature), "write the column with the schema's type"
-    return reason.short_description or kind, "as in the schema", "compare the column with schemas/schema.pbtxt"
+    return (
+        reason.short_description or kind,
+        "as in the schema",
+        "compare the column with schemas/schema.pbtxt",
+    )
 
 
 def _range(feature: schema_pb2.Feature | None) -> str:
@@ -140,9 +153,7 @@ def _type(feature: schema_pb2.Feature | None) -> str:
     return schema_pb2.FeatureType.Name(feature.type).lower() if feature else "the schema's type"
 
 
-def schema_anomalies(
-    split: str, found: anomalies_pb2.Anomalies, schema: schema_pb2.Schema
-) -> list[Anomaly]:
+def schema_anomalies(split: str, found: anomalies_pb2.Anomalies, schema: schema_pb2.Schema) -> list[Anomaly]:
     """The ExampleValidator's findings in one split."""
     of_name = {feature.name: feature for feature in schema.feature}
     rows = []
@@ -161,7 +172,9 @@ def schema_anomalies(
         )
     if found.data_missing:
         rows.append(
-            Anomaly(split, "(all columns)", "no data", "click examples", "none", "check the windows in the config")
+            Anomaly(
+                split, "(all columns)", "no data", "click examples", "none", "check the windows in the config"
+            )
         )
     return rows
 
@@ -278,7 +291,10 @@ def table(anomalies: Sequence[Anomaly], width: int = TABLE_WIDTH) -> str:
     if not anomalies:
         return "nothing is wrong with the click examples"
     header = ("where", "feature", "what", "expected", "got")
-    rows = [(a.where, a.feature, a.what, textwrap.shorten(a.expected, 40, placeholder=" ..."), a.got) for a in anomalies]
+    rows = [
+        (a.where, a.feature, a.what, textwrap.shorten(a.expected, 40, placeholder=" ..."), a.got)
+        for a in anomalies
+    ]
     widths = [max(len(row[i]) for row in (header, *rows)) for i in range(4)]
     left = sum(widths) + 8
     what = widths[0] + widths[1] + 4
@@ -289,7 +305,10 @@ def table(anomalies: Sequence[Anomaly], width: int = TABLE_WIDTH) -> str:
         return [f"{head}  {pieces[0]}".rstrip(), *(" " * left + piece for piece in pieces[1:])]
 
     number = len(anomalies)
-    lines = [f"{number} thing{'s are' if number > 1 else ' is'} wrong with the click examples:", *line(header)]
+    lines = [
+        f"{number} thing{'s are' if number > 1 else ' is'} wrong with the click examples:",
+        *line(header),
+    ]
     for anomaly, row in zip(anomalies, rows, strict=True):
         lines += [*line(row), " " * what + f"-> {anomaly.do}"]
     return "\n".join(lines)
@@ -303,12 +322,14 @@ def write_report(
     positives: Mapping[str, Mapping[str, int]],
     production_version: int | None,
 ) -> None:
-    """Writes `anomalies.json`: whether the gate passed, what is wrong, and every distance, largest share first."""
+    """Writes `anomalies.json`: whether the gate passed, what is wrong, and every distance, largest share
+    first."""
     report = {
         "passed": not anomalies,
         "anomalies": [asdict(a) for a in anomalies],
         "distances": [
-            asdict(d) for d in sorted(measured, key=lambda d: (-d.value / max(d.threshold, 1e-12), d.where, d.feature))
+            asdict(d)
+            for d in sorted(measured, key=lambda d: (-d.value / max(d.threshold, 1e-12), d.where, d.feature))
         ],
         "rows": dict(rows),
         "positives": {split: dict(counts) for split, counts in positives.items()},

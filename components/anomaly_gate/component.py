@@ -29,9 +29,9 @@ class AnomalyGateSpec(component_spec.ComponentSpec):
 class AnomalyGate(base_component.BaseComponent):
     """Stops the run when its click examples cannot be trusted.
 
-    TFX's ExampleValidator reports and goes on, and sees one split at a time. The gate stops on what it reported, on
-    skew (train against eval), on drift (train against the train split of the version in production) and on too little
-    data. Order Transform after it: `transform.add_upstream_node(gate)`.
+    TFX's ExampleValidator reports and goes on, and sees one split at a time. The gate stops on what it
+    reported, on skew (train against eval), on drift (train against the train split of the version in
+    production) and on too little data. Order Transform after it: `transform.add_upstream_node(gate)`.
 
     Outputs:
         report: `anomalies.json`.

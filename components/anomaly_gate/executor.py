@@ -66,7 +66,9 @@ class Executor(base_executor.BaseExecutor):
             anomalies += size_anomalies(split, statistics[split].datasets[0], settings)
         if settings.check_skew and {TRAIN, EVAL} <= statistics.keys():
             found = tfdv.validate_statistics(statistics[TRAIN], schema, serving_statistics=statistics[EVAL])
-            measured += _distances("train vs eval", "skew", schema, statistics[TRAIN], statistics[EVAL], found)
+            measured += _distances(
+                "train vs eval", "skew", schema, statistics[TRAIN], statistics[EVAL], found
+            )
         before = baseline(exec_properties["serving_dir"], exec_properties["run_key"])
         if settings.check_drift and before is not None and before.statistics is not None:
             past = _read(before.statistics, statistics_pb2.DatasetFeatureStatisticsList())

@@ -1,9 +1,10 @@
 """How far two numeric columns are apart, as far as their quantile histograms can prove it.
 
-TFDV keeps about ten buckets of equal mass per column. Inside a bucket the values may lie anywhere, so each histogram
-gives a lower and an upper bound of the distribution function F. The quantile distance is the largest gap between the
-lower bound of one and the upper bound of the other: never more than the Kolmogorov-Smirnov distance max |F - G|, at
-most two buckets (about 0.2) less, blind to how far away an outlier is, and exact about point masses such as NEVER.
+TFDV keeps about ten buckets of equal mass per column. Inside a bucket the values may lie anywhere, so each
+histogram gives a lower and an upper bound of the distribution function F. The quantile distance is the
+largest gap between the lower bound of one and the upper bound of the other: never more than the
+Kolmogorov-Smirnov distance max |F - G|, at most two buckets (about 0.2) less, blind to how far away an
+outlier is, and exact about point masses such as NEVER.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ def quantile_distance(a: Buckets, b: Buckets) -> float:
 
 
 def _above(a: Buckets, b: Buckets) -> float:
-    """max over x of (share of `a` surely <= x) - (share of `b` possibly <= x); both only grow, so x = a's ends do."""
+    """max over x of (share of `a` surely <= x) - (share of `b` possibly <= x); both only grow, so x = a's
+    ends do."""
     surely = np.array([a.mass[a.high <= x].sum() for x in a.high])
     possibly = np.array([b.mass[b.low <= x].sum() for x in a.high])
     return float((surely - possibly).max())

@@ -13,18 +13,19 @@ class BaselineSettings(Settings):
     """How the baseline is chosen."""
 
     overlap: Literal["refuse", "prior"] = "refuse"
-    """When the version in production learned from days that the candidate is judged on: stop the run, or compare with
-    the base rates instead."""
+    """When the version in production learned from days that the candidate is judged on: stop the run, or
+    compare with the base rates instead."""
 
 
 def comparable(version: Version | None, eval_start: str, settings: BaselineSettings) -> Version | None:
     """The version to compare with; None: the constant-prior model.
 
-    A model that has seen the eval days would win by memory. `eval_start` is an ISO date and `train_end` of the
-    version's lineage is exclusive.
+    A model that has seen the eval days would win by memory. `eval_start` is an ISO date and `train_end` of
+    the version's lineage is exclusive.
 
     Raises:
-        InputError: the version learned from eval days, or does not say what it learned from, and `overlap` is refuse.
+        InputError: the version learned from eval days, or does not say what it learned from, and `overlap`
+        is refuse.
     """
     if version is None:
         return None

@@ -26,7 +26,8 @@ class BaselineModel(base_component.BaseComponent):
     """The model in production, or base rates when there is none: TFX's Resolver does not run on Kubeflow.
 
     Outputs:
-        model: standard Model (`Format-Serving`); custom properties `kind` (production or prior), and for production
+        model: standard Model (`Format-Serving`); custom properties `kind` (production or prior), and for
+        production
             `version`, `train_start`, `train_end`.
     """
 

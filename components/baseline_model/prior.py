@@ -1,4 +1,5 @@
-"""A model that knows only the base rates: what the first candidate of a serving directory is compared with."""
+"""A model that knows only the base rates: what the first candidate of a serving directory is compared
+with."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ SMALLEST_RATE = 1e-6
 
 
 class PriorModel(tf.Module):
-    """Answers every click example with the same three probabilities, under the signature of a trained model."""
+    """Answers every click example with the same three probabilities, under the signature of a trained
+    model."""
 
     def __init__(self, rates: Mapping[str, float]) -> None:
         """`rates`: probability of every served output, by output name."""

@@ -1,7 +1,7 @@
 """What the Evaluator measures and what a candidate must reach, as a TFMA EvalConfig for three outputs.
 
-Every output is judged against its own label on unweighted per-click rows (models.features.LABEL_OF_OUTPUT). Gates hold
-on the whole eval split only; slices are there to look at.
+Every output is judged against its own label on unweighted per-click rows (models.features.LABEL_OF_OUTPUT).
+Gates hold on the whole eval split only; slices are there to look at.
 """
 
 from __future__ import annotations
@@ -60,12 +60,13 @@ class GateSettings(Settings):
     calibration: tuple[float, float] | None = (0.8, 1.25)
     """Bounds of sum of predictions over sum of labels, for p_conversion; null: not gated."""
     ties: Literal["push", "block"] = "push"
-    """What to do with a candidate whose change of NE against production is inside the noise. push: it is blocked only
-    when significantly worse. block: it must be significantly better."""
+    """What to do with a candidate whose change of NE against production is inside the noise. push: it is
+    blocked only when significantly worse. block: it must be significantly better."""
     tolerance: float = Field(0.0, ge=0.0)
     """With ties: push, the NE that a candidate may lose beyond the noise."""
     change_outputs: tuple[str, ...] = OUTPUTS
-    """Outputs whose change against production is gated; the bounds are 95 %, by a paired bootstrap over users."""
+    """Outputs whose change against production is gated; the bounds are 95 %, by a paired bootstrap over
+    users."""
     slices: tuple[str, ...] = (features.LEAF, features.USER_ACTIVITY)
     """Columns to slice by, beside the whole eval split."""
     gauc: bool = False
@@ -80,9 +81,7 @@ class GateSettings(Settings):
         return value
 
 
-def eval_config(
-    gate: GateSettings, has_baseline: bool = True, code_hash: str = ""
-) -> tfma.EvalConfig:
+def eval_config(gate: GateSettings, has_baseline: bool = True, code_hash: str = "") -> tfma.EvalConfig:
     """The EvalConfig of a gate.
 
     Args:
@@ -96,7 +95,9 @@ def eval_config(
     from tensorflow_model_analysis.proto import config_pb2
 
     if not (gate.max_ne or gate.calibration or (has_baseline and gate.change_outputs)):
-        raise InputError("gate: nothing is asked of a model, so none can pass: set max_ne, calibration or change_outputs")
+        raise InputError(
+            "gate: nothing is asked of a model, so none can pass: set max_ne, calibration or change_outputs"
+        )
     names = (CANDIDATE, BASELINE) if has_baseline else (CANDIDATE,)
     config = config_pb2.EvalConfig(
         model_specs=[
@@ -115,7 +116,8 @@ def eval_config(
     )
     config.options.include_default_metrics.value = False
     config.options.compute_confidence_intervals.value = False
-    # No min_slice_size: TFMA strips small slices of their metrics, and its validator then misses them there and blocks.
+    # No min_slice_size: TFMA strips small slices of their metrics, and its validator then misses them there
+    # and blocks.
 
     config.metrics_specs.append(_spec(names[:1], features.P_CONVERSION, [_metric(COUNT)]))
     for output in OUTPUTS:
@@ -123,11 +125,11 @@ def eval_config(
             _metric(NE, _bounds(upper=gate.max_ne.get(output)), code_hash=code_hash),
             _metric(CALIBRATION, _bounds(*_calibration_bounds(gate, output))),
             _metric(BASE_RATE),
-            _metric(AUC),
         ]
-        if gate.gauc:
-            ours += [_metric(GAUC), _metric(GAUC_COVERAGE)]
+        # Ranking metrics of the candidate alone: every state costs a pass over the rows of every slice.
+        ranking = [_metric(AUC), *([_metric(GAUC), _metric(GAUC_COVERAGE)] if gate.gauc else [])]
         config.metrics_specs.append(_spec(names, output, ours))
+        config.metrics_specs.append(_spec((CANDIDATE,), output, ranking))
         if has_baseline:
             config.metrics_specs.append(_spec((CANDIDATE,), output, _change_metrics(gate, output)))
     return config

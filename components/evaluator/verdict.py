@@ -81,7 +81,9 @@ def metric_table(evaluation_uri: str, min_rows: int = 1) -> list[MetricRow]:
                 for key, value in values.items()
                 if key.name != COUNT
             ]
-    return sorted(rows, key=lambda r: (r.slice != WHOLE, r.slice, r.value_of_slice, r.output, r.metric, r.model))
+    return sorted(
+        rows, key=lambda r: (r.slice != WHOLE, r.slice, r.value_of_slice, r.output, r.metric, r.model)
+    )
 
 
 def overall_metrics(evaluation_uri: str, model: str = CANDIDATE) -> dict[str, float]:
@@ -118,7 +120,9 @@ def verdict(evaluation_uri: str) -> Verdict:
     whole = next((r for r in _records(evaluation_uri) if not r.slice_key.single_slice_keys), None)
     values = dict(_values(whole)) if whole is not None else {}
     baseline = {spec.name for spec in config.model_specs if spec.is_baseline}
-    all_values = {(key.model_name, key.output_name, key.name): value for key, value in values.items() if not key.is_diff}
+    all_values = {
+        (key.model_name, key.output_name, key.name): value for key, value in values.items() if not key.is_diff
+    }
     checks = []
     for key, limits in thresholds.items():
         if key.model_name in baseline:
@@ -161,8 +165,10 @@ def _check(key, threshold, value, passed, values, has_baseline) -> Check:
     rule = _rule(key.name, low, high)
     of = f"{key.output_name}: "
     if value is None:
-        why = "there is no baseline to compare with" if not has_baseline and _is_change(key.name) else (
-            "the evaluation has no such metric"
+        why = (
+            "there is no baseline to compare with"
+            if not has_baseline and _is_change(key.name)
+            else ("the evaluation has no such metric")
         )
         words = f"{of}{_title(key.name)} is missing: {why}"
     elif math.isnan(value):
@@ -213,7 +219,9 @@ def _words(key, value, low, high, passed, values) -> str:
         return _calibration_words(value, low, high, passed)
     if _is_change(key.name):
         return _change_words(key, value, high, passed, values)
-    return f"{_title(key.name)} {value:.4g} is {'inside' if passed else 'outside'} {_rule(key.name, low, high)}"
+    return (
+        f"{_title(key.name)} {value:.4g} is {'inside' if passed else 'outside'} {_rule(key.name, low, high)}"
+    )
 
 
 def _ne_words(value: float, high: float, passed: bool) -> str:
@@ -244,7 +252,9 @@ def _change_words(key, value: float, high: float, passed: bool, values) -> str:
     else:
         kind = "a tie, inside the noise"
     if key.name == CHANGE_UPPER:
-        return f"{moved}: {kind}" + ("" if passed else "; the gate asks for significantly better (ties: block)")
+        return f"{moved}: {kind}" + (
+            "" if passed else "; the gate asks for significantly better (ties: block)"
+        )
     if passed:
         return f"{moved}: {kind}"
     limit = f" by more than the tolerance {high:g}" if high > 0 else ""

@@ -13,10 +13,16 @@ class VersionedPusherSpec(component_spec.ComponentSpec):
 
     INPUTS = {
         "model": component_spec.ChannelParameter(type=standard_artifacts.Model),
-        "model_blessing": component_spec.ChannelParameter(type=standard_artifacts.ModelBlessing, optional=True),
-        "infra_blessing": component_spec.ChannelParameter(type=standard_artifacts.InfraBlessing, optional=True),
+        "model_blessing": component_spec.ChannelParameter(
+            type=standard_artifacts.ModelBlessing, optional=True
+        ),
+        "infra_blessing": component_spec.ChannelParameter(
+            type=standard_artifacts.InfraBlessing, optional=True
+        ),
         "evaluation": component_spec.ChannelParameter(type=standard_artifacts.ModelEvaluation, optional=True),
-        "statistics": component_spec.ChannelParameter(type=standard_artifacts.ExampleStatistics, optional=True),
+        "statistics": component_spec.ChannelParameter(
+            type=standard_artifacts.ExampleStatistics, optional=True
+        ),
         "schema": component_spec.ChannelParameter(type=standard_artifacts.Schema, optional=True),
     }
     OUTPUTS = {"pushed_model": component_spec.ChannelParameter(type=standard_artifacts.PushedModel)}
@@ -32,7 +38,8 @@ class VersionedPusher(base_component.BaseComponent):
     """Publishes a blessed model as the next integer version of the serving directory.
 
     Outputs:
-        pushed_model: custom properties `pushed` (0 or 1), `pushed_destination`, `pushed_version`; holds the version's
+        pushed_model: custom properties `pushed` (0 or 1), `pushed_destination`, `pushed_version`; holds the
+        version's
             lineage.json. The model itself is in the destination only.
     """
 
@@ -58,8 +65,8 @@ class VersionedPusher(base_component.BaseComponent):
             model: the candidate.
             push_destination: `filesystem.base_directory` is the serving directory, mounted where this runs.
             lineage: JSON of `schemas.lineage.Lineage`, what the runner knows of the run.
-            serving_state: `schemas.lineage.push_state(...)`, so that a cached push never stands for a missing version.
-            code_hash: of the sources, part of the cache key.
+            serving_state: `schemas.lineage.push_state(...)`, so that a cached push never stands for a
+            missing version. code_hash: of the sources, part of the cache key.
             model_blessing: the Evaluator's; without it nobody judged the model.
             infra_blessing: the serving check's.
             evaluation: gives the lineage its metrics.

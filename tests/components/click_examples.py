@@ -58,7 +58,9 @@ def record_batch(columns: dict[str, np.ndarray | list]) -> pa.RecordBatch:
     arrays = {}
     for name, values in columns.items():
         if name in f.SEQUENCES:
-            arrays[name] = pa.array([[v.encode() for v in row] for row in values], pa.large_list(pa.large_binary()))
+            arrays[name] = pa.array(
+                [[v.encode() for v in row] for row in values], pa.large_list(pa.large_binary())
+            )
             continue
         if name in f.FLOATS:
             flat = pa.array(np.asarray(values, np.float32))
@@ -92,5 +94,3 @@ def write_examples(folder: Path, **splits: dict[str, np.ndarray | list]):
             for example in serialized(columns):
                 writer.write(example)
     return artifact
-
-

@@ -17,7 +17,11 @@ def schema() -> dict[str, schema_pb2.Feature]:
 
 def test_columns_and_types_are_those_of_features(schema):
     assert schema.keys() == COLUMNS
-    kinds = {schema_pb2.BYTES: {*f.STRINGS, *f.SEQUENCES}, schema_pb2.INT: set(f.INTEGERS), schema_pb2.FLOAT: set(f.FLOATS)}
+    kinds = {
+        schema_pb2.BYTES: {*f.STRINGS, *f.SEQUENCES},
+        schema_pb2.INT: set(f.INTEGERS),
+        schema_pb2.FLOAT: set(f.FLOATS),
+    }
     for kind, names in kinds.items():
         assert {name for name, feature in schema.items() if feature.type == kind} == names
 

@@ -23,7 +23,11 @@ samples = st.lists(st.integers(-1, 30), min_size=40, max_size=120).map(np.array)
 def test_at_most_the_exact_distance_and_at_most_two_buckets_less(a, b):
     exact = ks_2samp(a, b).statistic
     rounding = 1 / 40  # a bucket of a small sample holds a whole number of rows
-    assert exact - 0.2 - 2 * rounding - 1e-9 <= quantile_distance(buckets(a), buckets(b)) <= exact + 2 * rounding + 1e-9
+    assert (
+        exact - 0.2 - 2 * rounding - 1e-9
+        <= quantile_distance(buckets(a), buckets(b))
+        <= exact + 2 * rounding + 1e-9
+    )
 
 
 def test_symmetric_and_zero_for_itself():

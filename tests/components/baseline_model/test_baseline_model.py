@@ -128,7 +128,9 @@ def test_overlap_is_refused_with_a_way_out(tmp_path, examples):
     assert run(tmp_path, examples, overlap="prior").get_string_custom_property("kind") == "prior"
 
 
-@pytest.mark.parametrize(("train_end", "fine"), [("2024-02-28", True), ("2024-03-01", True), ("2024-03-02", False)])
+@pytest.mark.parametrize(
+    ("train_end", "fine"), [("2024-02-28", True), ("2024-03-01", True), ("2024-03-02", False)]
+)
 def test_training_may_end_where_the_eval_days_start(tmp_path, train_end, fine):
     found = version(tmp_path, train_end)
     if fine:

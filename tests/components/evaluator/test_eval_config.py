@@ -65,12 +65,16 @@ def test_every_output_has_its_own_label_and_no_weight():
     config = eval_config(GateSettings())
     for spec in config.model_specs:
         assert dict(spec.label_keys) == f.LABEL_OF_OUTPUT and not spec.example_weight_keys
-    assert all(len(spec.output_names) == 1 and spec.example_weights.unweighted for spec in config.metrics_specs)
+    assert all(
+        len(spec.output_names) == 1 and spec.example_weights.unweighted for spec in config.metrics_specs
+    )
 
 
 def test_gauc_only_on_request():
     def names(gate):
-        return {json.loads(m.config)["name"] for spec in eval_config(gate).metrics_specs for m in spec.metrics}
+        return {
+            json.loads(m.config)["name"] for spec in eval_config(gate).metrics_specs for m in spec.metrics
+        }
 
     assert names(GateSettings(gauc=True)) - names(GateSettings()) == {"gauc", "gauc_coverage"}
 

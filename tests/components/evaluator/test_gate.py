@@ -28,7 +28,8 @@ def root(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def examples(root):
-    """Labels that really follow p = sigmoid(SLOPE * price_to_leaf + OFFSET), each label with the same truth."""
+    """Labels that really follow p = sigmoid(SLOPE * price_to_leaf + OFFSET), each label with the same
+    truth."""
     rng = np.random.default_rng(5)
     columns = click_columns(ROWS, 3)
     signal = rng.normal(0, 2, ROWS).astype(np.float32)
@@ -54,7 +55,11 @@ def evaluate(root, examples):
     def run(name, gate, candidate, baseline=None):
         evaluation, blessing = standard_artifacts.ModelEvaluation(), standard_artifacts.ModelBlessing()
         evaluation.uri, blessing.uri = str(root / name / "evaluation"), str(root / name / "blessing")
-        inputs = {"examples": [examples], "schema": [schema], "model": [model(root / name / "model", **candidate)]}
+        inputs = {
+            "examples": [examples],
+            "schema": [schema],
+            "model": [model(root / name / "model", **candidate)],
+        }
         if baseline is not None:
             inputs["baseline_model"] = [model(root / name / "baseline", **baseline)]
         config = eval_config(gate, has_baseline=baseline is not None, code_hash="abc")
@@ -154,7 +159,10 @@ def test_not_a_number_is_blocked_and_named(evaluate):
     blessed, uri = evaluate("nan", GateSettings(), {"slope": math.nan}, WEAK)
     words = failed(uri)
     assert not blessed and len(words) == 7
-    assert words["p_caba", "normalized_entropy"] == "p_caba: NE is not a number: the model does not predict numbers"
+    assert (
+        words["p_caba", "normalized_entropy"]
+        == "p_caba: NE is not a number: the model does not predict numbers"
+    )
 
 
 def test_a_broken_baseline_blocks_and_is_named(evaluate):
@@ -170,7 +178,9 @@ def test_ties_follow_the_setting(evaluate):
     blessed, uri = evaluate("tie blocked", GateSettings(ties="block"), GOOD, GOOD)
     words = failed(uri)
     assert not blessed and {metric for _, metric in words} == {"ne_change_upper"}
-    assert "a tie" in words["p_caba", "ne_change_upper"] and "ties: block" in words["p_caba", "ne_change_upper"]
+    assert (
+        "a tie" in words["p_caba", "ne_change_upper"] and "ties: block" in words["p_caba", "ne_change_upper"]
+    )
 
 
 def test_without_baseline_only_values_are_gated(evaluate):

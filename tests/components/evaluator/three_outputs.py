@@ -25,7 +25,9 @@ class ReadsOneColumn(tf.Module):
         }
 
 
-def save_model(folder: str, slope: float, offset: float = 0.0, offsets: dict[str, float] | None = None) -> None:
+def save_model(
+    folder: str, slope: float, offset: float = 0.0, offsets: dict[str, float] | None = None
+) -> None:
     """Exports a `ReadsOneColumn`; a slope of NaN makes it answer NaN."""
     model = ReadsOneColumn(slope, dict.fromkeys(f.LABEL_OF_OUTPUT, offset) | (offsets or {}))
     tf.saved_model.save(model, folder, signatures={"serving_default": model.serve})
