@@ -41,6 +41,6 @@ def comparable(version: Version | None, eval_start: str, settings: BaselineSetti
         problem = f"learned from days before {train_end}, but the eval days start on {eval_start}"
         remedy = f"set eval_start to {train_end} or later"
     raise InputError(
-        f"baseline version {version.number} ({version.path}) {problem}: {remedy}, or compare with the base rates "
-        "(baseline.overlap: prior)"
+        f"baseline version {version.number} ({version.path}) {problem}: {remedy}, or compare with the "
+        "base rates (baseline.overlap: prior)"
     )

@@ -12,8 +12,8 @@ from rich.text import Text
 from components.run_report import formats
 from components.run_report.results import PAGE_FILE, load_results
 
-_INTERVAL_FROM, _GAUC_FROM = 98, 116
-"""Terminal widths at which these columns fit."""
+_INTERVAL_FROM = 118
+"""Terminal width at which the intervals fit."""
 _STYLES = {"better": "green", "worse": "red", "tie": "dim", "not defined": "dim"}
 _HEADLINES = {"pushed": "bold green", "blocked": "bold red", "held": "bold yellow"}
 
@@ -46,7 +46,7 @@ def report(run: Path, open_page: bool) -> None:
 
 
 def print_results(results: Mapping[str, Any], console: Console) -> None:
-    """Prints the verdict in words, a metric table against the baseline, and every check that failed.
+    """Prints the verdict in words, the reason of every check, and a metric table against the baseline.
 
     Args:
         results: results.json as a mapping.
@@ -57,8 +57,13 @@ def print_results(results: Mapping[str, Any], console: Console) -> None:
     console.print(Text(verdict["headline"], style=_HEADLINES[verdict["state"]]))
     for sentence in verdict["sentences"]:
         console.print(Text(sentence))
+    for check in verdict["checks"]:
+        mark, style = ("passed ", "green") if check["passed"] else ("blocked", "red")
+        console.print(Text.assemble(("  " + mark, style), "  ", check["words"]), soft_wrap=True)
+    said = {check["words"] for check in verdict["checks"]}
     for reason in verdict["reasons"]:
-        console.print(Text(f"  - {reason}"))
+        if reason not in said:
+            console.print(Text(f"  {reason}"), soft_wrap=True)
     console.print()
     console.print(_table(results, console.width))
     for head in results["heads"]:
@@ -69,12 +74,12 @@ def print_results(results: Mapping[str, Any], console: Console) -> None:
 
 
 def _table(results: Mapping[str, Any], width: int) -> Table:
-    """Metrics of both models; intervals, then GAUC, are left to the page on a narrow terminal."""
+    """Metrics of the candidate beside the baseline's NE; a narrow terminal leaves the intervals to the page."""
     level = formats.percent(results["method"]["level"], 0)
-    titles = ["prediction", "converts", "NE", results["baseline"]["short"], "change", "AUC", "calibration"]
-    titles += [f"{level} interval"] if width >= _INTERVAL_FROM else []
-    titles += ["GAUC", "on clicks"] if width >= _GAUC_FROM else []
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    titles = ["prediction", "base rate", "clicks", "NE", results["baseline"]["short"], "change"]
+    titles += ["AUC", "GAUC", "calibration"]
+    titles += [f"{level} interval of change", "GAUC covers"] if width >= _INTERVAL_FROM else []
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 1, 0, 0))
     for number, title in enumerate(titles):
         table.add_column(title, justify="right" if number else "left", no_wrap=True)
     for head in results["heads"]:
@@ -86,18 +91,17 @@ def _table(results: Mapping[str, Any], width: int) -> Table:
 
 def _cells(head: Mapping[str, Any]) -> list[str | Text]:
     new, old, change = head["candidate"], head["baseline"] or {}, head["change"]
-    defined = change["words"] != formats.NOT_DEFINED
-    changed = f"{formats.change(change['relative'])} {change['words']}" if defined else formats.NOT_DEFINED
     return [
         head["output"],
         _short(formats.percent(head["base_rate"])),
+        formats.count(head["rows"]),
         _short(formats.decimal(new["ne"])),
         _short(formats.decimal(old.get("ne"))),
-        Text(_short(changed), style=_STYLES[change["words"]]),
+        Text(_short(formats.change(change["relative"])), style=_STYLES[change["words"]]),
         _short(formats.decimal(new["auc"])),
+        _short(formats.decimal(new["gauc"])),
         _short(formats.decimal(new["calibration"], 2)),
         _short(formats.change_interval(change["interval"])),
-        _short(formats.decimal(new["gauc"])),
         _short(formats.percent(new["gauc_coverage"])),
     ]
 
@@ -107,9 +111,11 @@ def _alpha_cells(weighted: Mapping[str, Any]) -> list[str]:
     return [
         "  by alpha",
         _short(formats.percent(weighted["base_rate"])),
+        "",
         _short(formats.decimal(new["ne"])),
         _short(formats.decimal(old.get("ne"))),
         _short(formats.change(weighted["change"])),
+        "",
         "",
         _short(formats.decimal(new["calibration"], 2)),
     ]

@@ -106,10 +106,10 @@ def test_a_planted_model_is_blocked_in_words(good: tuple[Config, RunResult], pla
 
 def test_drifted_data_stops_the_run(good: tuple[Config, RunResult], tmp_path: Path) -> None:
     from simulator.store import simulate
-    from simulator.worlds import WORLDS
+    from simulator.worlds import world_named
 
     config, _ = good
-    drifted = WORLDS["drifted"].model_copy(update={"users": USERS})
+    drifted = world_named("drifted", users=USERS)
     simulate(drifted, tmp_path / "drifted", None)
     data = {
         "events": [str(tmp_path / "drifted/events/*.parquet")],

@@ -67,7 +67,7 @@ def test_numbers_grow_after_a_deletion(tmp_path):
 
 def test_unreadable_lineage_names_file_and_field(tmp_path):
     (put(tmp_path, 3) / ln.LINEAGE_FILE).write_text('{"run_key": "a", "trained_on": 1}')
-    with pytest.raises(InputError, match="3/lineage.json: trained_on"):
+    with pytest.raises(InputError, match=r"3/lineage\.json: trained_on"):
         ln.versions(tmp_path)
 
 

@@ -142,6 +142,6 @@ def test_training_may_end_where_the_eval_days_start(tmp_path, train_end, fine):
 
 def test_a_version_without_lineage_is_not_trusted(tmp_path):
     unknown = Version(9, tmp_path / "9", None)
-    with pytest.raises(InputError, match="version 9 .* does not say which days"):
+    with pytest.raises(InputError, match=r"version 9 .* does not say which days"):
         comparable(unknown, "2024-03-01", BaselineSettings())
     assert comparable(unknown, "2024-03-01", BaselineSettings(overlap="prior")) is None

@@ -174,7 +174,7 @@ def test_a_broken_baseline_blocks_and_is_named(evaluate):
 
 def test_ties_follow_the_setting(evaluate):
     blessed, uri = evaluate("tie pushed", GateSettings(), GOOD, GOOD)
-    assert blessed and "a tie" in [c.words for c in verdict(uri).checks if c.metric == "ne_change_lower"][0]
+    assert blessed and "a tie" in next(c.words for c in verdict(uri).checks if c.metric == "ne_change_lower")
     blessed, uri = evaluate("tie blocked", GateSettings(ties="block"), GOOD, GOOD)
     words = failed(uri)
     assert not blessed and {metric for _, metric in words} == {"ne_change_upper"}
