@@ -9,6 +9,7 @@ from tfx.dsl.compiler import constants
 from tfx.orchestration import metadata
 from tfx.orchestration.local import runner_utils
 from tfx.orchestration.portable import launcher, runtime_parameter_utils
+from tfx.orchestration.portable.mlmd import execution_lib
 from tfx.orchestration.portable.tfx_runner import IrBasedRunner
 from tfx.proto.orchestration import pipeline_pb2
 
@@ -64,10 +65,16 @@ class LocalRunner(IrBasedRunner):
                 executor_spec=runner_utils.extract_executor_spec(deployment, name),
                 custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, name),
             ).launch()
-            with metadata.Metadata(connection) as store:
-                state = store.store.get_executions_by_id([execution.execution_id])[0].last_known_state
-            outputs[name] = {
-                key: artifacts[0].uri for key, artifacts in execution.output_dict.items() if artifacts
-            }
-            self._ends(NodeEnd(name, time.monotonic() - began, state == metadata_store_pb2.Execution.CACHED))
+            with metadata.Metadata(connection) as run_history:
+                # A cached execution's own output_dict names folders that were never made.
+                artifacts = execution_lib.get_output_artifacts(run_history, execution.execution_id)
+                (ended,) = run_history.store.get_executions_by_id([execution.execution_id])
+            outputs[name] = {key: found[0].uri for key, found in artifacts.items() if found}
+            self._ends(
+                NodeEnd(
+                    name,
+                    time.monotonic() - began,
+                    ended.last_known_state == metadata_store_pb2.Execution.CACHED,
+                )
+            )
         return outputs

@@ -50,7 +50,11 @@ def create_pipeline(config: Config, inputs: RunInputs, run_fn: str = TRAINER) ->
         windows=windows,
         settings=config.labels.model_dump_json(),
         code_hash=code_hash(
-            "components.similarity_transform", "components.category_similarity", "models.features", "schemas"
+            "components.similarity_transform",
+            "components.category_similarity",
+            "components.session_example_gen",
+            "models.features",
+            "schemas",
         ),
     )
     examples = clicks.outputs["examples"]

@@ -74,7 +74,7 @@ def print_results(results: Mapping[str, Any], console: Console) -> None:
 
 
 def _table(results: Mapping[str, Any], width: int) -> Table:
-    """Metrics of the candidate beside the baseline's NE; a narrow terminal leaves the intervals to the page."""
+    """Metrics beside the baseline's NE; a narrow terminal leaves the intervals to the page."""
     level = formats.percent(results["method"]["level"], 0)
     titles = ["prediction", "base rate", "clicks", "NE", results["baseline"]["short"], "change"]
     titles += ["AUC", "GAUC", "calibration"]
