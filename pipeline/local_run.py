@@ -75,13 +75,20 @@ def run_locally(config: Config, console: Console, run_fn: str | None = None) -> 
         f"[bold]cabb run[/] {config.name}  results: {config.output}", soft_wrap=True, highlight=False
     )
     inputs = _resolve_with_progress(config, console)
-    directory = (
-        config.output / "runs" / f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{inputs.run_key[:8]}"
-    )
-    directory.mkdir(parents=True)
+    directory = _new_directory(config.output / "runs", inputs.run_key)
     (directory / "config.yaml").write_text(f"# config_hash: {config.digest()}\n{config.to_yaml()}")
     with _log_to(directory / "log.txt"):
         return _run_nodes(config, inputs, directory, console, run_fn)
+
+
+def _new_directory(runs: Path, run_key: str) -> Path:
+    """A folder of its own for this run, named after the second it began in (UTC) and its key."""
+    stem = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{run_key[:8]}"
+    number = 1
+    while (directory := runs / (stem if number == 1 else f"{stem}-{number}")).exists():
+        number += 1
+    directory.mkdir(parents=True)
+    return directory
 
 
 def _resolve_with_progress(config: Config, console: Console) -> RunInputs:

@@ -11,10 +11,13 @@ kind of column gets the distance that honest data stays below with an eval split
 docs/gates.md:
 
 - strings: the largest difference of one value's share (infinity norm),
-- clock and labels: the Jensen-Shannon divergence,
-- other numbers: the quantile distance (components/anomaly_gate/quantiles.py), as an annotation
-  `skew quantile_distance <= 0.25`. TFDV's divergence is no use on long tails: its ten equal bins follow the
-  largest value, and two samples of one log-normal column are 0.5 apart.
+- clock: the Jensen-Shannon divergence,
+- labels: the same, of their shares of positives (`positive_divergence`),
+- other numbers: the quantile distance (components/anomaly_gate/distances.py). TFDV's divergence is no use on
+  long tails: its ten equal bins follow the largest value, and two samples of one log-normal column are 0.5
+  apart.
+
+The last two are the gate's own measures, so their limits are annotations: `skew quantile_distance <= 0.25`.
 """
 
 from __future__ import annotations
@@ -48,8 +51,8 @@ CONTEXT = 0.25
 by 0.15."""
 CLOCK = 0.15
 """The hours of two periods, divergence."""
-LABEL = 0.05
-"""Divergence of a 0/1 column: 0.014 between 10 % and 20 %, 0.1 between 10 % and 45 %."""
+LABEL = 0.02
+"""Jensen-Shannon divergence of the shares of positives: 0.014 between 10 % and 20 %, 0.021 between 2 % and 10 %."""
 SESSION = 0.25
 """Quantile distance of what happened in the session at hand: the same every week."""
 PRICE = 0.25
@@ -58,7 +61,8 @@ HISTORY = 0.6
 """Quantile distance of what the log knows of users and items: it grows with the log, so only a broken join
 or a lost history passes this."""
 
-_QUANTILE_TAG = re.compile(r"(skew|drift) quantile_distance <= ([0-9.]+)")
+QUANTILE_DISTANCE, POSITIVE_DIVERGENCE = "quantile_distance", "positive_divergence"
+_TAG = re.compile(r"(skew|drift) (\w+) <= ([0-9.]+)")
 
 
 def _feature(
@@ -97,15 +101,18 @@ def _feature(
 
 
 def _number(name: str, distance: float, *, low: float, high: float | None = None) -> schema_pb2.Feature:
-    feature = _feature(name, schema_pb2.FLOAT, low=low, high=high)
-    feature.annotation.tag.extend(f"{kind} quantile_distance <= {distance}" for kind in ("skew", "drift"))
+    return _annotated(_feature(name, schema_pb2.FLOAT, low=low, high=high), QUANTILE_DISTANCE, distance)
+
+
+def _annotated(feature: schema_pb2.Feature, measure: str, distance: float) -> schema_pb2.Feature:
+    feature.annotation.tag.extend(f"{kind} {measure} <= {distance}" for kind in ("skew", "drift"))
     return feature
 
 
-def quantile_threshold(feature: schema_pb2.Feature, kind: Literal["skew", "drift"]) -> float | None:
-    """The largest quantile distance that a column may move by, if the schema names one."""
-    matches = (_QUANTILE_TAG.fullmatch(tag) for tag in feature.annotation.tag)
-    return next((float(m.group(2)) for m in matches if m and m.group(1) == kind), None)
+def threshold(feature: schema_pb2.Feature, kind: Literal["skew", "drift"], measure: str) -> float | None:
+    """How far a column may move by one of the gate's own measures, if the schema says it."""
+    matches = (_TAG.fullmatch(tag) for tag in feature.annotation.tag)
+    return next((float(m.group(3)) for m in matches if m and m.group(1, 2) == (kind, measure)), None)
 
 
 def _string(name: str, distance: float | None, **kwargs) -> schema_pb2.Feature:
@@ -153,10 +160,8 @@ def _amount(name: str) -> schema_pb2.Feature:
 
 
 def _label(name: str) -> schema_pb2.Feature:
-    feature = _feature(name, schema_pb2.FLOAT, low=0.0, high=1.0, skew=LABEL, drift=LABEL, in_serving=False)
-    for comparator in (feature.skew_comparator, feature.drift_comparator):
-        comparator.jensen_shannon_divergence.source.type = schema_pb2.HistogramSelection.QUANTILES
-    return feature
+    feature = _feature(name, schema_pb2.FLOAT, low=0.0, high=1.0, in_serving=False)
+    return _annotated(feature, POSITIVE_DIVERGENCE, LABEL)
 
 
 def _weight(name: str) -> schema_pb2.Feature:

@@ -18,9 +18,14 @@ from typing import Literal
 from pydantic import Field
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
-from components.anomaly_gate.quantiles import quantile_distance, quantile_histogram
+from components.anomaly_gate.distances import (
+    positive_divergence,
+    positive_share,
+    quantile_distance,
+    quantile_histogram,
+)
 from models import features
-from schemas.curated import quantile_threshold
+from schemas.curated import POSITIVE_DIVERGENCE, QUANTILE_DISTANCE, threshold
 from schemas.settings import Settings
 
 REPORT_FILE = "anomalies.json"
@@ -33,6 +38,12 @@ _MEASURES = {
     "JENSEN_SHANNON_DIVERGENCE": "divergence",
     "NORMALIZED_ABSOLUTE_DIFFERENCE": "difference of counts",
     "UNKNOWN": "distance",
+}
+
+
+_OWN_MEASURES = {
+    QUANTILE_DISTANCE: (quantile_histogram, quantile_distance),
+    POSITIVE_DIVERGENCE: (positive_share, positive_divergence),
 }
 
 
@@ -201,22 +212,26 @@ def comparator_distances(where: str, found: anomalies_pb2.Anomalies) -> list[Dis
     ]
 
 
-def quantile_distances(
+def own_distances(
     where: str,
     kind: Literal["skew", "drift"],
     schema: schema_pb2.Schema,
     ours: statistics_pb2.DatasetFeatureStatistics,
     theirs: statistics_pb2.DatasetFeatureStatistics,
 ) -> list[Distance]:
-    """The quantile distance of every number that the schema sets a limit for and both statistics hold."""
-    histograms = [{_column(s): quantile_histogram(s) for s in side.features} for side in (ours, theirs)]
+    """Quantile distances and positive divergences of the columns that the schema sets a limit for, where both
+    statistics hold the column."""
+    columns = [{_column(s): s for s in side.features if s.HasField("num_stats")} for side in (ours, theirs)]
     rows = []
     for feature in schema.feature:
-        threshold = quantile_threshold(feature, kind)
-        a, b = (side.get(feature.name) for side in histograms)
-        if threshold is not None and a is not None and b is not None:
-            value = quantile_distance(a, b)
-            rows.append(Distance(where, feature.name, "quantile distance", value, threshold))
+        for measure, (summary, distance) in _OWN_MEASURES.items():
+            limit = threshold(feature, kind, measure)
+            if limit is None or not all(feature.name in side for side in columns):
+                continue
+            a, b = (summary(side[feature.name]) for side in columns)
+            if a is not None and b is not None:
+                title = measure.replace("_", " ")
+                rows.append(Distance(where, feature.name, title, distance(a, b), limit))
     return rows
 
 

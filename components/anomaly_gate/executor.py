@@ -20,7 +20,7 @@ from components.anomaly_gate.anomalies import (
     Distance,
     comparator_distances,
     positive_counts,
-    quantile_distances,
+    own_distances,
     schema_anomalies,
     shift_anomalies,
     size_anomalies,
@@ -96,7 +96,7 @@ class Executor(base_executor.BaseExecutor):
 def _distances(where, kind, schema, ours, theirs, found) -> list[Distance]:
     return [
         *comparator_distances(where, found),
-        *quantile_distances(where, kind, schema, ours.datasets[0], theirs.datasets[0]),
+        *own_distances(where, kind, schema, ours.datasets[0], theirs.datasets[0]),
     ]
 
 

@@ -23,6 +23,7 @@ from typing import Any
 
 import apache_beam as beam
 import numpy as np
+from tensorflow_model_analysis import constants
 from tensorflow_model_analysis.metrics import metric_types, metric_util
 from tensorflow_model_analysis.proto import config_pb2
 from tensorflow_model_analysis.utils import model_util
@@ -188,10 +189,14 @@ class _Combiner(beam.CombineFn):
 
     def row(self, element: metric_types.StandardMetricInputs) -> tuple:
         model, output = self._key.model_name, self._key.output_name
-        weight = _number(element.example_weights, model, output) if self._key.example_weighted else 1.0
+        weight = (
+            _number(element[constants.EXAMPLE_WEIGHTS_KEY], model, output)
+            if self._key.example_weighted
+            else 1.0
+        )
         return (
-            _number(element.labels, model, output),
-            _number(element.predictions, model, output),
+            _number(element[constants.LABELS_KEY], model, output),
+            _number(element[constants.PREDICTIONS_KEY], model, output),
             1.0 if weight is None else weight,
         )
 
@@ -248,7 +253,7 @@ class _PairedSums(_Combiner):
 
     def row(self, element):
         label, candidate, weight = super().row(element)
-        baseline = _number(element.predictions, self._baseline_name, self._key.output_name)
+        baseline = _number(element[constants.PREDICTIONS_KEY], self._baseline_name, self._key.output_name)
         return label, candidate, weight, baseline, _user(element)
 
     def reduce(self, rows):
@@ -331,7 +336,7 @@ def _number(value: Any, model_name: str | None, output_name: str) -> float | Non
 
 
 def _user(element: metric_types.StandardMetricInputs) -> bytes:
-    value = element.get_features()[features.USER_ID]
+    value = element[constants.FEATURES_KEY][features.USER_ID]
     value = value.item() if isinstance(value, np.ndarray) else value
     return value if isinstance(value, bytes) else str(value).encode()
 

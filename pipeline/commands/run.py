@@ -64,7 +64,7 @@ def _run(config_path: Path | None, overrides: dict[str, Any], console: Console) 
 
     result = run_locally(config, console)
     if result.outcome is Outcome.ANOMALIES:
-        console.print(result.message, markup=False, highlight=False)
+        console.print(result.message, markup=False, highlight=False, soft_wrap=True)
         console.print(f"[bold red]Stopped[/] by anomalous data; log: {result.log}", soft_wrap=True)
         return EXIT_ANOMALIES
     if result.outcome is Outcome.FAILED:

@@ -53,10 +53,13 @@ def test_every_model_input_is_watched(schema, kind):
     watched = {
         name
         for name, feature in schema.items()
-        if feature.HasField(f"{kind}_comparator") or curated.quantile_threshold(feature, kind)
+        if feature.HasField(f"{kind}_comparator")
+        or curated.threshold(feature, kind, curated.QUANTILE_DISTANCE)
     }
     assert inputs - watched == ({"day_of_week"} if kind == "skew" else set())
-    assert curated.quantile_threshold(schema["price"], kind) == curated.PRICE
+    assert curated.threshold(schema["price"], kind, curated.QUANTILE_DISTANCE) == curated.PRICE
+    for label in f.LABELS:
+        assert curated.threshold(schema[label], kind, curated.POSITIVE_DIVERGENCE) == curated.LABEL
 
 
 def test_context_columns_are_appended_once(tmp_path):

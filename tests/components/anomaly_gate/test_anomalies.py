@@ -17,7 +17,7 @@ from components.anomaly_gate.anomalies import (
     DataAnomalies,
     comparator_distances,
     positive_counts,
-    quantile_distances,
+    own_distances,
     schema_anomalies,
     shift_anomalies,
     size_anomalies,
@@ -56,7 +56,7 @@ def shifts(train, other, **kwargs):
     schema, where = curated_schema(), "train vs eval"
     found = tfdv.validate_statistics(train, schema, serving_statistics=other)
     measured = comparator_distances(where, found)
-    measured += quantile_distances(where, "skew", schema, train.datasets[0], other.datasets[0])
+    measured += own_distances(where, "skew", schema, train.datasets[0], other.datasets[0])
     return shift_anomalies(measured, **kwargs)
 
 

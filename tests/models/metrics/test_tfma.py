@@ -94,7 +94,7 @@ def elements(data):
                 tfma.PREDICTIONS_KEY: {
                     model: {OUTPUT: np.array([data[model][i]])} for model in ("candidate", "baseline")
                 },
-                "example_weights": {OUTPUT: np.array([data["weight"][i]])},
+                tfma.EXAMPLE_WEIGHTS_KEY: {OUTPUT: np.array([data["weight"][i]])},
                 tfma.FEATURES_KEY: {names.USER_ID: np.array([data["user"][i].encode()])},
             }
         )

@@ -1,12 +1,13 @@
-"""The quantile distance against the exact Kolmogorov-Smirnov distance."""
+"""The gate's own distances against exact ones."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.spatial.distance import jensenshannon
 from scipy.stats import ks_2samp
 
-from components.anomaly_gate.quantiles import Buckets, quantile_distance
+from components.anomaly_gate.distances import Buckets, positive_divergence, quantile_distance
 
 
 def buckets(values, number=10) -> Buckets:
@@ -43,3 +44,9 @@ def test_an_outlier_does_not_count():
 
 def test_disjoint_columns_are_one_apart():
     assert quantile_distance(buckets(np.arange(50)), buckets(np.arange(50) + 100)) == pytest.approx(1)
+
+
+@given(st.floats(0, 1), st.floats(0, 1))
+def test_positive_divergence_is_jensen_shannon(a, b):
+    expected = jensenshannon([a, 1 - a], [b, 1 - b], base=2) ** 2
+    assert positive_divergence(a, b) == pytest.approx(np.nan_to_num(expected), abs=1e-9)
