@@ -1,17 +1,18 @@
 """Artifact types that flow between components, beside TFX's standard ones.
 
-None declares PROPERTIES: Kubeflow's pipeline format drops them. Facts about an artifact are custom properties or
-files inside it.
+None declares PROPERTIES: Kubeflow's pipeline format drops them. Facts about an artifact are custom
+properties or files inside it.
 """
 
 from tfx.types import artifact
 
 
 class Sessions(artifact.Artifact):
-    """De-duplicated events as Parquet, one file per user partition and split; `counts.json` accounts for every row.
+    """De-duplicated events as Parquet, one file per user partition and split.
 
-    Split-<name>/part-<p>-of-<P>.parquet hold the same users for the same p in every split. `rejected/` keeps the rows
-    that could not be used, with reasons. Custom property `splits`: JSON list of split names.
+    Split-<name>/part-<p>-of-<P>.parquet hold the same users for the same p in every split. `counts.json`
+    accounts for every row that was read; `rejected/` keeps the rows that could not be used, with reasons.
+    Custom property `splits`: JSON list of split names.
     """
 
     TYPE_NAME = "components.Sessions"

@@ -1,8 +1,9 @@
 """Every name of a click example, once: features by treatment, labels, weights, keys and served outputs.
 
-A click example is one row per (user, session, clicked item group), anchored at the first click. Every feature is as
-of the anchor: it sees only what came before it. Counts are events, durations are seconds, prices are in the log's
-currency. `NEVER` stands for "has not happened" in durations and for "unknown" in prices and positions.
+A click example is one row per (user, session, clicked item group), anchored at the first click. Every feature
+is as of the anchor: it sees only what came before it. Counts are events, durations are seconds, prices are in
+the log's currency. `NEVER` stands for "has not happened" in durations and for "unknown" in prices and
+positions.
 """
 
 NEVER = -1.0
@@ -18,7 +19,7 @@ CATEGORICAL = (
     "advertiser",
 )
 CONTEXT_PREFIX = "context_"
-"""Columns that the config names as context (channel, device, country, ...) become `context_<name>` strings."""
+"""Columns that the config names as context (channel, device, ...) become `context_<name>` strings."""
 
 CALENDAR = {"hour_of_day": 24, "day_of_week": 7}
 """Small integers in the store's time zone, with their number of values (day_of_week: Monday is 0)."""

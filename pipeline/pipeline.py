@@ -72,7 +72,7 @@ def create_pipeline(config: Config, inputs: RunInputs, run_fn: str = TRAINER) ->
         run_key=inputs.run_key,
         serving_state=inputs.baseline_state,
         settings=config.anomalies.model_dump_json(),
-        code_hash=code_hash("components.anomaly_gate"),
+        code_hash=code_hash("components.anomaly_gate", "models.features", "schemas"),
     )
 
     models_hash = code_hash("models")
@@ -101,7 +101,7 @@ def create_pipeline(config: Config, inputs: RunInputs, run_fn: str = TRAINER) ->
         run_key=inputs.run_key,
         serving_state=inputs.baseline_state,
         settings=config.baseline.model_dump_json(),
-        code_hash=code_hash("components.baseline_model"),
+        code_hash=code_hash("components.baseline_model", "models.features", "schemas"),
     )
     evaluator = tfx.components.Evaluator(
         examples=examples,
@@ -109,7 +109,9 @@ def create_pipeline(config: Config, inputs: RunInputs, run_fn: str = TRAINER) ->
         model=trainer.outputs["model"],
         baseline_model=baseline.outputs["model"],
         schema=schema.outputs["schema"],
-        eval_config=eval_config(config.gate, code_hash=code_hash("models.metrics", "components.evaluator")),
+        eval_config=eval_config(
+            config.gate, code_hash=code_hash("components.evaluator", "models.features", "models.metrics")
+        ),
     )
     pusher = VersionedPusher(
         model=trainer.outputs["model"],
@@ -122,7 +124,7 @@ def create_pipeline(config: Config, inputs: RunInputs, run_fn: str = TRAINER) ->
         ),
         serving_state=inputs.push_state,
         lineage=inputs.lineage.to_json(),
-        code_hash=code_hash("components.versioned_pusher"),
+        code_hash=code_hash("components.versioned_pusher", "components.evaluator", "schemas"),
     )
     report = RunReport(
         sessions=sessions.outputs["sessions"],

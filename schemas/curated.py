@@ -52,7 +52,8 @@ by 0.15."""
 CLOCK = 0.15
 """The hours of two periods, divergence."""
 LABEL = 0.02
-"""Jensen-Shannon divergence of the shares of positives: 0.014 between 10 % and 20 %, 0.021 between 2 % and 10 %."""
+"""Jensen-Shannon divergence of the shares of positives: 0.014 between 10 % and 20 %, 0.021 between 2 % and
+10 %."""
 SESSION = 0.25
 """Quantile distance of what happened in the session at hand: the same every week."""
 PRICE = 0.25

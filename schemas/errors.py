@@ -4,6 +4,6 @@
 class InputError(ValueError):
     """Data or configuration that cannot be used.
 
-    The message is one line that says what was wrong, where, and what to do. Raise it in the driver process, outside
-    Beam workers: the command line prints the message alone and exits with code 2.
+    The message is one line that says what was wrong, where, and what to do. Raise it in the driver process,
+    outside Beam workers: the command line prints the message alone and exits with code 2.
     """

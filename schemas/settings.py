@@ -4,6 +4,6 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Settings(BaseModel):
-    """Immutable settings that refuse unknown keys; field names are the field's terms, units are in the name."""
+    """Immutable settings that refuse unknown keys; units are in the names."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)

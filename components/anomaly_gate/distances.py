@@ -1,8 +1,8 @@
 """How far two numeric columns are apart, by what TFDV's statistics can prove.
 
-**Quantile distance.** TFDV keeps about ten buckets of equal mass per column. Inside a bucket the values may lie anywhere, so each
-histogram gives a lower and an upper bound of the distribution function F. The quantile distance is the
-largest gap between the lower bound of one and the upper bound of the other: never more than the
+**Quantile distance.** TFDV keeps about ten buckets of equal mass per column. Inside a bucket the values may
+lie anywhere, so each histogram gives a lower and an upper bound of the distribution function F. The distance
+is the largest gap between the lower bound of one and the upper bound of the other: never more than the
 Kolmogorov-Smirnov distance max |F - G|, at most two buckets (about 0.2) less, blind to how far away an
 outlier is, and exact about point masses such as NEVER.
 

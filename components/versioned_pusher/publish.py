@@ -44,8 +44,8 @@ def publish(
     """
     if "://" in str(serving_dir):
         raise InputError(
-            f"serving directory {serving_dir}: versions are published by a rename, which object stores do not "
-            "have; use a mounted directory"
+            f"serving directory {serving_dir}: versions are published by a rename, which object stores do "
+            "not have; use a mounted directory"
         )
     root = Path(serving_dir)
     root.mkdir(parents=True, exist_ok=True)
