@@ -20,11 +20,14 @@ setup: ## Make .venv, or bring it up to date
 run: setup ## Run the pipeline (ARGS="..." is passed on to `cabb run`)
 	@.venv/bin/cabb run $(ARGS)
 
-test: setup ## Run all tests (ARGS="..." is passed on to pytest)
-	@$(PYTHON) -m pytest $(ARGS)
+# A file's tests stay together, because importing TensorFlow is what costs.
+PARALLEL := -n auto --dist loadfile
+
+test: setup ## Run all tests on all cores (ARGS="..." is passed on to pytest)
+	@$(PYTHON) -m pytest $(PARALLEL) $(ARGS)
 
 test-fast: setup ## Run the tests that are not marked slow
-	@$(PYTHON) -m pytest -m "not slow" $(ARGS)
+	@$(PYTHON) -m pytest -m "not slow" $(PARALLEL) $(ARGS)
 
 lint: setup ## Check style and formatting
 	@$(PYTHON) -m ruff check .
