@@ -21,6 +21,8 @@ from pipeline.config import Config
 from pipeline.run_inputs import RunInputs, resolve
 from schemas.errors import InputError
 
+LOG_FILE = "log.txt"
+
 
 class Outcome(Enum):
     """How a run ended."""
@@ -52,7 +54,7 @@ class RunResult:
     @property
     def log(self) -> Path:
         """Full log of the run."""
-        return self.directory / "log.txt"
+        return self.directory / LOG_FILE
 
     @property
     def report(self) -> Path:
@@ -77,7 +79,7 @@ def run_locally(config: Config, console: Console, run_fn: str | None = None) -> 
     inputs = _resolve_with_progress(config, console)
     directory = _new_directory(config.output / "runs", inputs.run_key)
     (directory / "config.yaml").write_text(f"# config_hash: {config.digest()}\n{config.to_yaml()}")
-    with _log_to(directory / "log.txt"):
+    with _log_to(directory / LOG_FILE):
         return _run_nodes(config, inputs, directory, console, run_fn)
 
 
@@ -104,36 +106,24 @@ def _run_nodes(
         from tfx.orchestration.metadata import sqlite_metadata_connection_config
 
         from components.anomaly_gate.anomalies import DataAnomalies
-        from pipeline.local_runner import LocalRunner, NodeEnd
+        from pipeline.local_runner import LocalRunner
         from pipeline.pipeline import TRAINER, create_pipeline
+        from pipeline.progress import RunProgress
 
-    running = ""
-
-    with console.status("starting") as status:
-
-        def starts(node: str) -> None:
-            nonlocal running
-            running = node
-            status.update(f"{node} ...")
-
-        def ends(node: NodeEnd) -> None:
-            console.print(
-                f"  {node.name:<22}{'cached' if node.cached else f'{node.seconds:6.1f} s'}", highlight=False
-            )
-
-        pipeline = create_pipeline(config, inputs, run_fn or TRAINER)
-        pipeline.metadata_connection_config = sqlite_metadata_connection_config(
-            str(config.output / "metadata.sqlite")
-        )
+    pipeline = create_pipeline(config, inputs, run_fn or TRAINER)
+    pipeline.metadata_connection_config = sqlite_metadata_connection_config(
+        str(config.output / "metadata.sqlite")
+    )
+    with RunProgress(console, directory / LOG_FILE) as progress:
         try:
-            outputs = LocalRunner(directory.name, starts, ends).run(pipeline)
+            outputs = LocalRunner(directory.name, progress.starts, progress.ends).run(pipeline)
         except Exception as error:
-            logging.getLogger("cabb").exception("%s failed", running)
+            logging.getLogger("cabb").exception("%s failed", progress.node)
             if (cause := _cause(error, InputError)) is not None:
                 raise cause from None
             if (cause := _cause(error, DataAnomalies)) is not None:
-                return RunResult(Outcome.ANOMALIES, directory, {}, running, str(cause))
-            return RunResult(Outcome.FAILED, directory, {}, running, _last_line(error))
+                return RunResult(Outcome.ANOMALIES, directory, {}, progress.node, str(cause))
+            return RunResult(Outcome.FAILED, directory, {}, progress.node, _last_line(error))
 
     page = Path(outputs["RunReport"]["page"])
     for name in ("report.html", "results.json"):

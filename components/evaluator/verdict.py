@@ -186,7 +186,7 @@ def _title(metric: str) -> str:
     return {
         NE: "NE",
         CALIBRATION: "calibration",
-        CHANGE: "change of NE against production",
+        CHANGE: "change of NE against the baseline",
         CHANGE_LOWER: "lower 95 % bound of the change of NE",
         CHANGE_UPPER: "upper 95 % bound of the change of NE",
     }.get(metric, metric)
@@ -244,7 +244,7 @@ def _calibration_words(value: float, low: float | None, high: float | None, pass
 def _change_words(key, value: float, high: float, passed: bool, values) -> str:
     of = (key.model_name, key.output_name)
     change, lower, upper = (values.get((*of, m), math.nan) for m in (CHANGE, CHANGE_LOWER, CHANGE_UPPER))
-    moved = f"NE changed by {change:+.4f} against production (95 % bounds {lower:+.4f} to {upper:+.4f})"
+    moved = f"NE changed by {change:+.4f} against the baseline (95 % bounds {lower:+.4f} to {upper:+.4f})"
     if lower > 0:
         kind = "significantly worse"
     elif upper < 0:
