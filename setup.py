@@ -2,7 +2,7 @@
 
 from setuptools import find_packages, setup
 
-TOP_LEVEL = ["pipeline", "components", "models", "schemas", "simulator"]
+TOP_LEVEL = ["pipeline", "components", "models", "schemas", "serving", "simulator"]
 
 RUNTIME = [
     "apache-beam>=2.60",

@@ -44,7 +44,7 @@ class Progress:
 
     def say(self, text: str) -> None:
         """One line, whatever the output is."""
-        self._console.print(f"{self._title}: {text}", highlight=False, soft_wrap=True)
+        self._console.print(f"{self._title}: {text}", markup=False, highlight=False, soft_wrap=True)
 
     def stop(self) -> None:
         if self._bar:

@@ -5,9 +5,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from schemas.settings import Settings
+
+MODELS = ("cabb", "last_click", "caba_only")
+"""A model is a file of models/ of this name."""
 
 
 class PreprocessingSettings(Settings):
@@ -25,6 +28,13 @@ class ModelSettings(Settings):
 
     model: str = "cabb"
     """A file of models/ (cabb, last_click, caba_only): see models/registry.py."""
+
+    @field_validator("model")
+    @classmethod
+    def _known_model(cls, model: str) -> str:
+        if model not in MODELS:
+            raise ValueError(f"no such model; choose one of {', '.join(MODELS)}")
+        return model
 
     # The shape of the network.
     embedding_size: int = Field(16, ge=1)

@@ -5,6 +5,7 @@ from importlib import import_module
 
 import click
 from rich.console import Console
+from rich.text import Text
 
 from schemas.errors import InputError
 
@@ -14,7 +15,11 @@ _COMMANDS = {
     "run": "Run the pipeline: logs to a gated, pushed model and a report.",
     "simulate": "Write the logs of a simulated store whose truth is known.",
     "similar": "Show the categories most related to one, with support.",
+    "serve": "Serve pushed versions on this machine, as TensorFlow Serving would.",
+    "score": "Score rows of click features with a served model.",
     "report": "Show the verdict and metrics of the last run, and its page.",
+    "kubeflow": "Compile, check, rehearse and submit the pipeline for Kubeflow.",
+    "lineage": "Say which data and run made a version, what it was compared with, and why it was blessed.",
 }
 
 
@@ -42,6 +47,7 @@ def cabb() -> None:
       cabb run                              the whole pipeline on the simulated store
       cabb run --config my-store.yaml       the same on your own logs
       cabb similar "Coffee Makers"          what the last run learned about a category
+      cabb serve                            the pushed model behind gRPC and REST
       cabb report                           the last run's verdict and page
 
     \b
@@ -55,7 +61,7 @@ def main() -> None:
     try:
         cabb.main(prog_name="cabb", standalone_mode=False)
     except InputError as error:
-        Console(stderr=True).print(f"[bold red]cabb:[/] {error}", highlight=False, soft_wrap=True)
+        Console(stderr=True).print(Text.assemble(("cabb:", "bold red"), f" {error}"), soft_wrap=True)
         sys.exit(EXIT_BAD_INPUT)
     except click.ClickException as error:
         error.show()

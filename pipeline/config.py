@@ -6,8 +6,9 @@ Every branch is defined beside the code that it steers; this file only puts them
 import difflib
 import hashlib
 import json
+import reprlib
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, get_args
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator
@@ -20,26 +21,13 @@ from components.run_report.judgement import ReportSettings
 from components.session_example_gen.splits import SplitWindows
 from components.similarity_transform.labels import LabelSettings
 from models.settings import ModelSettings, PreprocessingSettings
+from pipeline.beam_profiles import BeamSettings
+from pipeline.kubeflow.settings import KubeflowSettings
+from pipeline.strict_yaml import parse_yaml
 from schemas.errors import InputError
 from schemas.events import LogSource
 from schemas.settings import Settings
 from simulator.worlds import PRESETS, World
-
-
-class BeamSettings(Settings):
-    """How Beam runs inside this process or on several local workers."""
-
-    partitions: Annotated[int, Field(ge=1, le=4096)] = 16
-    workers: Annotated[int, Field(ge=1, le=64)] = 1
-    running_mode: Literal["in_memory", "multi_processing"] = "in_memory"
-
-    def arguments(self) -> list[str]:
-        """Beam's command line for every node that runs on Beam."""
-        return [
-            "--runner=FnApiRunner",
-            f"--direct_running_mode={self.running_mode}",
-            f"--direct_num_workers={self.workers}",
-        ]
 
 
 class Config(Settings):
@@ -59,37 +47,38 @@ class Config(Settings):
     gate: GateSettings = GateSettings()
     report: ReportSettings = ReportSettings()
     beam: BeamSettings = BeamSettings()
+    kubeflow: KubeflowSettings = KubeflowSettings()
 
     @field_validator("store", mode="before")
     @classmethod
     def _preset(cls, store: Any) -> Any:
-        """`store: high_cabb`, or a mapping whose `name` is the preset that its other keys change."""
-        if isinstance(store, str):
-            store = {"name": store}
+        """The mapping's `name` is the preset that its other keys change."""
         if not isinstance(store, dict):
             return store
         name = store.get("name", "default")
-        if name not in PRESETS:
+        if not isinstance(name, str) or name not in PRESETS:
             raise ValueError(f"no such world; choose one of {', '.join(PRESETS)}")
         return {**PRESETS[name].model_dump(), **store}
-
-    @field_validator("model", mode="before")
-    @classmethod
-    def _model_by_name(cls, model: Any) -> Any:
-        """`model: last_click` is short for `model: {model: last_click}`."""
-        return {"model": model} if isinstance(model, str) else model
 
     def to_yaml(self) -> str:
         """The resolved settings, defaults included."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
     def decisive_json(self) -> str:
-        """What decides the result: everything but where it is written and how Beam runs."""
-        return json.dumps(self.model_dump(mode="json", exclude={"output", "beam"}), sort_keys=True)
+        """What decides the result: everything but where it is written and where and how it runs.
+
+        Partitions count: they set the order in which the model meets its examples.
+        """
+        settings = self.model_dump(mode="json", exclude={"output", "beam", "kubeflow"})
+        return json.dumps({**settings, "partitions": self.beam.partitions}, sort_keys=True)
 
     def digest(self) -> str:
         """SHA-256 of what decides the result."""
         return hashlib.sha256(self.decisive_json().encode()).hexdigest()
+
+
+_SHORT_FORMS = {"store": "name", "model": "model"}
+"""`store: high_cabb` is short for `store: {name: high_cabb}`, and so on."""
 
 
 def load_config(path: Path | None, overrides: dict[str, Any] | None = None) -> Config:
@@ -103,8 +92,11 @@ def load_config(path: Path | None, overrides: dict[str, Any] | None = None) -> C
         InputError: an unreadable file, one that is no mapping, an unknown key, or a value of the wrong kind.
     """
     tree = _read_mapping(path) if path else {}
+    for key, name in _SHORT_FORMS.items():
+        if isinstance(tree.get(key), str):
+            tree[key] = {name: tree[key]}
     for dotted, value in (overrides or {}).items():
-        _set(tree, dotted.split("."), value)
+        _set(tree, dotted, value)
     try:
         config = Config.model_validate(tree)
     except ValidationError as error:
@@ -114,11 +106,11 @@ def load_config(path: Path | None, overrides: dict[str, Any] | None = None) -> C
 
 def _read_mapping(path: Path) -> dict[str, Any]:
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tree = parse_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read ({error}); name an existing YAML file") from None
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from None
     if tree is None:
         return {}
     if not isinstance(tree, dict):
@@ -128,19 +120,25 @@ def _read_mapping(path: Path) -> dict[str, Any]:
     return tree
 
 
-def _set(tree: dict[str, Any], keys: list[str], value: Any) -> None:
-    for key in keys[:-1]:
-        if not isinstance(tree.get(key), dict):
+def _set(tree: dict[str, Any], dotted: str, value: Any) -> None:
+    *parents, last = dotted.split(".")
+    if not parents and last in _SHORT_FORMS and isinstance(value, str):
+        value = {_SHORT_FORMS[last]: value}
+    for key in parents:
+        if tree.get(key) is None:
             tree[key] = {}
         tree = tree[key]
-    tree[keys[-1]] = value
+        if not isinstance(tree, dict):
+            raise InputError(f"{dotted}: {key} is {reprlib.repr(tree)}, which has no keys of its own")
+    tree[last] = value
 
 
 def _with_absolute_paths(config: Config, home: Path) -> Config:
     def absolute(path: str) -> str:
         return str((home / Path(path).expanduser()).resolve())
 
-    changes: dict[str, Any] = {"output": Path(config.output).expanduser().resolve()}
+    output = config.output.expanduser()
+    changes: dict[str, Any] = {"output": output.resolve()}
     if config.data:
         changes["data"] = config.data.model_copy(
             update={
@@ -161,7 +159,7 @@ def _explain(error: ValidationError, where: str) -> str:
         near = difflib.get_close_matches(keys[-1], known, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
         return f"{where}: unknown key {dotted!r}; {hint}"
-    return f"{where}: {dotted or 'configuration'}: {problem['msg']}, got {problem.get('input')!r:.80}"
+    return f"{where}: {dotted or 'configuration'}: {problem['msg']}, got {reprlib.repr(problem.get('input'))}"
 
 
 def _known_keys(parents: list[str]) -> list[str]:

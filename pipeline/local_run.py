@@ -5,17 +5,19 @@ import logging
 import os
 import shutil
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress
+from rich.text import Text
 
 from pipeline.config import Config
 from pipeline.run_inputs import RunInputs, resolve
@@ -74,13 +76,30 @@ def run_locally(config: Config, console: Console, run_fn: str | None = None) -> 
         InputError: the configuration or the logs cannot be used.
     """
     console.print(
-        f"[bold]cabb run[/] {config.name}  results: {config.output}", soft_wrap=True, highlight=False
+        Text.assemble(("cabb run", "bold"), f" {config.name}  results: {config.output}"), soft_wrap=True
     )
+    _refuse_unwritable(config.output)
     inputs = _resolve_with_progress(config, console)
     directory = _new_directory(config.output / "runs", inputs.run_key)
     (directory / "config.yaml").write_text(f"# config_hash: {config.digest()}\n{config.to_yaml()}")
     with _log_to(directory / LOG_FILE):
-        return _run_nodes(config, inputs, directory, console, run_fn)
+        result = _run_nodes(config, inputs, directory, console, run_fn)
+        if result.outcome is Outcome.PUSHED and not Path(result.results["verdict"]["path"]).is_dir():
+            # The cache remembers a push into a serving directory that was removed or restored since.
+            inputs = replace(inputs, push_state=f"{inputs.push_state}, again in {directory.name}")
+            result = _run_nodes(config, inputs, directory, console, run_fn)
+        return result
+
+
+def _refuse_unwritable(output: Path) -> None:
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=output):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"{output}: results cannot be written there ({error.strerror}); choose another output"
+        ) from None
 
 
 def _new_directory(runs: Path, run_key: str) -> Path:

@@ -71,7 +71,7 @@ def resolve(config: Config, progress: Callable[[int, int], None] | None = None) 
         run_key=key,
         data_fingerprint=fingerprint,
         config_hash=config.digest(),
-        git_commit=_git_commit(),
+        git_commit=git_commit(),
         train_start=windows.train_start and windows.train_start.isoformat(),
         train_end=windows.eval_start.isoformat(),
         eval_start=windows.eval_start.isoformat(),
@@ -115,7 +115,7 @@ def _schema(directory: Path, context_columns: list[str]) -> Path:
     return draft.rename(directory / f"schema-{digest}.pbtxt")
 
 
-def _git_commit() -> str | None:
+def git_commit() -> str | None:
     """The commit of the project's checkout, None outside one."""
     home = Path(__file__).resolve().parent.parent
     found = subprocess.run(

@@ -42,6 +42,8 @@ class Lineage(Settings):
     config_hash: str = ""
     code_hash: str = ""
     git_commit: str | None = None
+    image: str | None = None
+    """The container image of the run's tasks, by digest; none when it ran in a local environment."""
     train_start: str | None = None
     train_end: str | None = None
     eval_start: str | None = None

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("pipeline", "components", "models", "schemas", "simulator")
+PACKAGES = ("pipeline", "components", "models", "schemas", "serving", "simulator")
 RUNS_ON_BEAM = {"component.py", "executor.py"}
 
 
@@ -38,6 +38,8 @@ def breaches(path: str, source: str) -> list[str]:
             found.append(f"{path}: imports {name}; pure logic knows no Beam")
         if parts[0] in ("schemas", "simulator") and top in PACKAGES and not _is_known_to(path, name):
             found.append(f"{path}: {parts[0]}/ knows schemas/ only, but this imports {name}")
+        if parts[0] == "serving" and top in PACKAGES and top not in ("serving", "schemas"):
+            found.append(f"{path}: serving/ knows schemas/ only, but this imports {name}")
         if parts[0] == "models" and top in ("components", "simulator"):
             found.append(f"{path}: models/ knows no components, but this imports {name}")
     return found
@@ -82,6 +84,7 @@ def test_imports_keep_their_direction() -> None:
         ("components/run_report/page.py", "from pipeline.config import Config"),
         ("schemas/events.py", "from components.columnar import shuffle"),
         ("models/losses.py", "from components import Sessions"),
+        ("serving/client.py", "from models import features"),
     ],
 )
 def test_a_breach_is_seen(path: str, source: str) -> None:
@@ -92,7 +95,7 @@ def test_help_loads_neither_tensorflow_nor_tfx() -> None:
     script = (
         "import sys; from click.testing import CliRunner; from pipeline.cli import cabb\n"
         "for args in (['--help'], ['run', '--help'], ['simulate', '--help'], ['similar', '--help'],"
-        " ['report', '--help']):\n"
+        " ['report', '--help'], ['serve', '--help'], ['score', '--help']):\n"
         "    result = CliRunner().invoke(cabb, args); assert result.exit_code == 0, result.output\n"
         "    assert args == ['--help'] or 'Example' in result.output, args\n"
         "heavy = {'tensorflow', 'tfx', 'apache_beam', 'tensorflow_model_analysis'} & set(sys.modules)\n"

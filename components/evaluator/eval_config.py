@@ -72,6 +72,23 @@ class GateSettings(Settings):
     gauc: bool = False
     """Grouped AUC by user in TFMA too; the run report has it either way."""
 
+    @field_validator("calibration")
+    @classmethod
+    def _in_order(cls, bounds):
+        if bounds is not None and not bounds[0] < bounds[1]:
+            raise ValueError(f"the lower bound must be below the upper one; got {list(bounds)}")
+        return bounds
+
+    @field_validator("slices")
+    @classmethod
+    def _known_columns(cls, slices):
+        for column in slices:
+            if column not in features.STRINGS and not features.is_context(column):
+                raise ValueError(
+                    f"no column {column!r} to slice by; choose from {', '.join(features.STRINGS)} or a context_ column"
+                )
+        return slices
+
     @field_validator("max_ne", "change_outputs")
     @classmethod
     def _known_outputs(cls, value):

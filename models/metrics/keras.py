@@ -22,7 +22,9 @@ class NormalizedEntropy(tf_keras.metrics.Metric):
         y = tf.reshape(tf.cast(y_true, tf.float64), [-1])
         p = tf.reshape(tf.cast(y_pred, tf.float64), [-1])
         w = tf.ones_like(y) if sample_weight is None else tf.reshape(tf.cast(sample_weight, tf.float64), [-1])
-        inside = tf.clip_by_value(p, sums.EPSILON, 1 - sums.EPSILON)
+        probable = tf.abs(p - 0.5) <= 0.5 + sums.ROUNDING
+        clipped = tf.clip_by_value(p, sums.EPSILON, 1 - sums.EPSILON)
+        inside = tf.where(probable, clipped, tf.constant(float("nan"), tf.float64))
         loss = -(y * tf.math.log(inside) + (1 - y) * tf.math.log1p(-inside))
         self._sums.assign_add(
             tf.stack([tf.reduce_sum(w * column) for column in (loss, tf.ones_like(y), y, p)])

@@ -17,6 +17,8 @@ import numpy as np
 EPSILON = 1e-7
 """Predictions are clipped to [EPSILON, 1 - EPSILON] before a logarithm, as float32 models can emit exact 0
 and 1."""
+ROUNDING = 1e-6
+"""How far outside [0, 1] a probability may lie for its arithmetic alone."""
 
 CROSS_ENTROPY, WEIGHT, POSITIVE, PREDICTION = range(4)
 """Columns of binary sums: sum w*CE, sum w, sum w*label, sum w*prediction."""
@@ -35,10 +37,16 @@ class Interval(NamedTuple):
     upper: float
 
 
+def _inside(prediction: np.ndarray) -> np.ndarray:
+    """Predictions clipped for a logarithm; NaN where one lies outside [0, 1] by more than rounding."""
+    p = np.asarray(prediction, np.float64)
+    return np.where(np.abs(p - 0.5) <= 0.5 + ROUNDING, np.clip(p, EPSILON, 1 - EPSILON), np.nan)
+
+
 def cross_entropy(label: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-    """Per-row cross-entropy in nats, [n] float64; the prediction is clipped."""
+    """Per-row cross-entropy in nats, [n] float64; NaN where the prediction is no probability."""
     y = np.asarray(label, np.float64)
-    p = np.clip(np.asarray(prediction, np.float64), EPSILON, 1 - EPSILON)
+    p = _inside(prediction)
     return -(y * np.log(p) + (1 - y) * np.log1p(-p))
 
 
@@ -96,10 +104,10 @@ def auc_histogram(label: np.ndarray, prediction: np.ndarray, weight: np.ndarray 
     logit(p).
 
     Bins are equal in logit, so that low conversion rates are resolved as finely as high ones: a bin is 0.7 %
-    of the odds wide. A prediction that is not finite makes the state NaN.
+    of the odds wide. A prediction that is no probability makes the state NaN.
     """
     y = np.asarray(label, np.float64)
-    p = np.clip(np.asarray(prediction, np.float64), EPSILON, 1 - EPSILON)
+    p = _inside(prediction)
     w = np.ones_like(y) if weight is None else np.asarray(weight, np.float64)
     if not np.isfinite(p).all():
         return np.full((2, AUC_BINS), np.nan)

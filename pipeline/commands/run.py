@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-import yaml
 from rich.console import Console
+from rich.text import Text
 
+from pipeline.strict_yaml import parse_yaml
 from schemas.errors import InputError
 
 EXIT_FAILED = 1
@@ -35,20 +36,20 @@ def run(config_path: Path | None, output: Path | None, settings: tuple[str, ...]
       cabb run --config my-store.yaml
       cabb run --set model.lambda_cabb=0.5 --set similarity.scheme=static
     """
-    overrides: dict[str, Any] = dict(_parse(each) for each in settings)
+    overrides: dict[str, Any] = dict(parse_setting(each) for each in settings)
     if output:
         overrides["output"] = str(output)
     sys.exit(_run(config_path, overrides, Console()))
 
 
-def _parse(setting: str) -> tuple[str, Any]:
+def parse_setting(setting: str) -> tuple[str, Any]:
     key, equals, value = setting.partition("=")
     if not equals or not key:
         raise InputError(f"--set {setting}: write it as KEY=VALUE, for example model.lambda_cabb=0.5")
     try:
-        return key, yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise InputError(f"--set {setting}: the value is not valid YAML") from None
+        return key, parse_yaml(value)
+    except ValueError as error:
+        raise InputError(f"--set {setting}: {error}") from None
 
 
 def _run(config_path: Path | None, overrides: dict[str, Any], console: Console) -> int:
@@ -64,15 +65,16 @@ def _run(config_path: Path | None, overrides: dict[str, Any], console: Console) 
 
     result = run_locally(config, console)
     if result.outcome is Outcome.ANOMALIES:
-        console.print(result.message, markup=False, highlight=False, soft_wrap=True)
-        console.print(f"[bold red]Stopped[/] by anomalous data; log: {result.log}", soft_wrap=True)
+        console.print(Text(result.message), soft_wrap=True)
+        console.print(Text.assemble(("Stopped", "bold red"), " by anomalous data"))
+        console.print(Text(f"log: {result.log}"), soft_wrap=True)
         return EXIT_ANOMALIES
     if result.outcome is Outcome.FAILED:
         console.print(
-            f"[bold red]Failed[/] in {result.node}: {result.message}", soft_wrap=True, highlight=False
+            Text.assemble(("Failed", "bold red"), f" in {result.node}: {result.message}"), soft_wrap=True
         )
-        console.print(f"log: {result.log}", soft_wrap=True)
+        console.print(Text(f"log: {result.log}"), soft_wrap=True)
         return EXIT_FAILED
     print_results(result.results, console)
-    console.print(f"report: {result.report}", soft_wrap=True, highlight=False)
+    console.print(Text(f"report: {result.report}"), soft_wrap=True)
     return 0 if result.outcome is Outcome.PUSHED else EXIT_BLOCKED

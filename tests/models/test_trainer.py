@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from models import features as names
 from models import inputs, trainer
-from models.registry import MODELS
+from models.settings import MODELS
 from schemas.errors import InputError
 from tests.models import click_examples
 
@@ -189,7 +189,7 @@ def test_baselines_serve_their_only_score_three_times(transformed, tmp_path, mod
 
 
 def test_unknown_models_settings_and_files_are_named(transformed, tmp_path):
-    with pytest.raises(InputError, match="unknown model 'nope': choose one of cabb"):
+    with pytest.raises(InputError, match="no such model; choose one of cabb"):
         run(transformed, tmp_path, model="nope")
     with pytest.raises(InputError, match="lambda"):
         run(transformed, tmp_path, **{"lambda": 1})

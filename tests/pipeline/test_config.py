@@ -36,6 +36,17 @@ def test_resolved_config_reads_back_the_same(tmp_path: Path) -> None:
         ("zzzz: 1", "known keys: name, output"),
         ("beam: {partitions: many}", "beam.partitions"),
         ("store: atlantis", "choose one of default"),
+        ("store: {name: [a]}", "choose one of default"),
+        ("model: nope", "choose one of cabb"),
+        ("split: {eval_start: 2016-02-30}", "not valid YAML"),
+        ("gate: {calibration: [2, 1]}", "lower bound must be below"),
+        ("gate: {max_ne: {p_caba: .nan}}", "gate.max_ne.p_caba"),
+        ("gate: {slices: [nope]}", "no column 'nope'"),
+        ("model: {dense_learning_rate: .inf}", "finite"),
+        ("a: &x [1]\nb: *x", "aliases are not supported"),
+        ("name: a\nname: b", "key 'name' stands twice"),
+        ("[" * 3000, "not valid YAML"),
+        ("!!python/object/apply:os.getcwd []", "not valid YAML"),
         ("[1, 2]", "a configuration is a mapping"),
         ("a: [", "not valid YAML"),
     ],
@@ -68,8 +79,8 @@ def test_paths_in_a_file_are_relative_to_it(tmp_path: Path) -> None:
 def test_digest_follows_what_decides_the_result_only(tmp_path: Path) -> None:
     base = Config()
     assert base.model_copy(update={"output": tmp_path}).digest() == base.digest()
-    changed = load_config(None, {"model.lambda_cabb": 0.11})
-    assert changed.digest() != base.digest()
+    assert load_config(None, {"model.lambda_cabb": 0.11}).digest() != base.digest()
+    assert load_config(None, {"beam.partitions": 3}).digest() != base.digest()
 
 
 def test_a_store_is_a_preset_and_its_changes(tmp_path: Path) -> None:
@@ -81,3 +92,16 @@ def test_a_store_is_a_preset_and_its_changes(tmp_path: Path) -> None:
 
 def test_a_model_may_be_named_alone(tmp_path: Path) -> None:
     assert load_config(write(tmp_path / "my.yaml", "model: last_click")).model.model == "last_click"
+
+
+def test_an_override_keeps_a_short_form(tmp_path: Path) -> None:
+    path = write(tmp_path / "my.yaml", "model: last_click\nstore: high_cabb")
+    config = load_config(path, {"model.lambda_cabb": 0.5, "store.users": 9})
+    assert (config.model.model, config.model.lambda_cabb) == ("last_click", 0.5)
+    assert (config.store.name, config.store.users) == ("high_cabb", 9)
+    assert load_config(None, {"model": "caba_only", "model.lambda_cabb": 0.1}).model.model == "caba_only"
+
+
+def test_an_override_below_a_value_is_refused() -> None:
+    with pytest.raises(InputError, match=r"name\.first: name is 'cabb'"):
+        load_config(None, {"name": "cabb", "name.first": 1})

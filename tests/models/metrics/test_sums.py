@@ -96,6 +96,13 @@ def test_one_class_has_no_ne_and_no_auc(label):
     assert math.isnan(sums.auc_of_histogram(sums.auc_histogram(label, p)))
 
 
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf, 1.7, -0.2])
+def test_one_prediction_that_is_no_probability_makes_ne_and_binned_auc_nan(wrong):
+    label, prediction = np.array([0.0, 1.0, 0.0]), np.array([wrong, 0.4, 0.1])
+    assert np.isnan(sums.normalized_entropy(sums.binary_sums(label, prediction)))
+    assert np.isnan(sums.auc_of_histogram(sums.auc_histogram(label, prediction)))
+
+
 def test_a_prediction_of_nan_makes_every_metric_nan():
     label, p = np.array([0.0, 1.0, 1.0]), np.array([0.2, np.nan, 0.4])
     assert math.isnan(sums.normalized_entropy(sums.binary_sums(label, p)))

@@ -1,0 +1,138 @@
+"""`cabb score`: scores of click features from a served model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from schemas.errors import InputError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from serving.client import Client
+
+EXIT_FAILED = 1
+
+
+@click.command()
+@click.option(
+    "--input", "source", type=click.Path(path_type=Path), help="Parquet file of raw features, a row each."
+)
+@click.option(
+    "--output", "target", type=click.Path(path_type=Path), help="Parquet file of the rows with scores."
+)
+@click.option("--json", "row", help="One row as a JSON object, or columns of several.")
+@click.option("--address", default="127.0.0.1:8500", show_default=True, help="host:port of the gRPC API.")
+@click.option("--model", default="cabb", show_default=True, help="Name of the model on the server.")
+@click.option("--version", type=click.IntRange(0), help="A version (default: the newest).")
+@click.option("--label", help="A version by its label, as in stable or canary.")
+@click.option("--batch", default=2000, show_default=True, type=click.IntRange(1), help="Rows per request.")
+@click.option(
+    "--deadline", default=10.0, show_default=True, type=click.FloatRange(0.001), help="Seconds per request."
+)
+def score(
+    source: Path | None,
+    target: Path | None,
+    row: str | None,
+    address: str,
+    model: str,
+    version: int | None,
+    label: str | None,
+    batch: int,
+    deadline: float,
+) -> None:
+    """Score rows of raw click features with a served model.
+
+    \b
+    Examples:
+      cabb score --input rows.parquet --output scored.parquet
+      cabb score --json '{"item": "mug-7", "leaf": "Home > Mugs", ...}'
+      cabb score --input rows.parquet --output scored.parquet --label canary
+
+    All features of the model are needed; its assets.extra/cabb.json lists them. For more rows than one
+    machine scores in reasonable time use TFX's BulkInferrer on the pushed SavedModel.
+    """
+    if (row is None) == (source is None) or (source is None) != (target is None):
+        raise InputError("give either --json, or --input together with --output")
+
+    from serving.client import Client, ScoringError
+
+    try:
+        with Client(address, model, deadline_s=deadline, version=version, label=label) as client:
+            if row is not None:
+                click.echo(json.dumps(_one(client, row)))
+            else:
+                rows = score_file(client, source, target, batch)
+                click.echo(f"{rows:,} rows: {target}")
+    except ScoringError as error:
+        click.echo(f"cabb: {address}: {error}", err=True)
+        raise SystemExit(EXIT_FAILED) from None
+
+
+def _one(client: Client, row: str) -> dict[str, Any]:
+    try:
+        columns = json.loads(row)
+    except ValueError as error:
+        raise InputError(f"--json: not JSON ({error})") from None
+    if not isinstance(columns, dict):
+        raise InputError(f"--json: expected an object of features, got {type(columns).__name__}")
+    scored = client.score(columns)
+    return {name: v.tolist() if len(v) > 1 else float(v[0]) for name, v in scored.items()}
+
+
+def score_file(client: Client, source: Path, target: Path, batch: int) -> int:
+    """Writes the rows of a Parquet file with a column per output; memory holds one batch.
+
+    Args:
+        client: of the served model.
+        source: Parquet file with the model's raw features; other columns are kept.
+        target: written beside itself first, then renamed.
+        batch: rows per request.
+
+    Returns:
+        The number of rows.
+
+    Raises:
+        InputError: an unreadable file, or columns that do not fit the model.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        file = pq.ParquetFile(source)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise InputError(f"{source}: not a readable Parquet file ({error})") from None
+    missing = sorted(set(client.features) - set(file.schema_arrow.names))
+    if missing:
+        raise InputError(f"{source}: lacks {len(missing)} features of the model: {', '.join(missing)}")
+    temporary = target.with_name(f".{target.name}.tmp")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    rows, writer = 0, None
+    try:
+        for part in file.iter_batches(batch):
+            scored = _with_scores(part, client)
+            writer = writer or pq.ParquetWriter(temporary, scored.schema)
+            writer.write_table(scored)
+            rows += part.num_rows
+    finally:
+        if writer:
+            writer.close()
+    if writer is None:
+        raise InputError(f"{source}: has no rows")
+    temporary.replace(target)
+    return rows
+
+
+def _with_scores(part: pa.RecordBatch, client: Client) -> pa.Table:
+    import pyarrow as pa
+
+    table = pa.Table.from_batches([part])
+    for name, values in client.score(part).items():
+        if name in table.column_names:
+            table = table.drop_columns([name])
+        table = table.append_column(name, pa.array(values))
+    return table
