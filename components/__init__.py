@@ -13,6 +13,7 @@ _HOME_OF = {
     "SimilarityTransform": "components.similarity_transform.component",
     "AnomalyGate": "components.anomaly_gate.component",
     "BaselineModel": "components.baseline_model.component",
+    "ServingValidator": "components.serving_validator.component",
     "VersionedPusher": "components.versioned_pusher.component",
     "RunReport": "components.run_report.component",
 }

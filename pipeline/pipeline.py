@@ -11,7 +11,9 @@ from components import (
     SimilarityTransform,
     VersionedPusher,
 )
+from components.anomaly_gate.anomalies import AnomalySettings
 from components.evaluator.eval_config import eval_config
+from models import features
 from pipeline.code_hash import code_hash
 from pipeline.config import Config
 from pipeline.run_inputs import RunInputs
@@ -71,7 +73,7 @@ def create_pipeline(config: Config, inputs: RunInputs, run_fn: str = TRAINER) ->
         serving_dir=serving_dir,
         run_key=inputs.run_key,
         serving_state=inputs.baseline_state,
-        settings=config.anomalies.model_dump_json(),
+        settings=_anomaly_settings(config).model_dump_json(),
         code_hash=code_hash("components.anomaly_gate", "models.features", "schemas"),
     )
 
@@ -170,3 +172,11 @@ def create_pipeline(config: Config, inputs: RunInputs, run_fn: str = TRAINER) ->
         enable_cache=True,
         beam_pipeline_args=config.beam.arguments(),
     )
+
+
+def _anomaly_settings(config: Config) -> AnomalySettings:
+    """A row per purchase changes what a row of the train split is: its label shares are not those of eval."""
+    if config.labels.label_policy == "per_click":
+        return config.anomalies
+    allow = dict.fromkeys((*config.anomalies.allow, *features.LABELS, *features.WEIGHTS))
+    return config.anomalies.model_copy(update={"allow": tuple(allow)})

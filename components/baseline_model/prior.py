@@ -13,6 +13,8 @@ from schemas.errors import InputError
 
 BATCH_ROWS = 8192
 SMALLEST_RATE = 1e-6
+_CLICK = (features.USER_ID, features.SESSION_ID, features.ITEM)
+"""What identifies a click example."""
 
 
 class PriorModel(tf.Module):
@@ -38,28 +40,47 @@ def save_prior(rates: Mapping[str, float], folder: str) -> None:
 
 
 def base_rates(files: Sequence[str]) -> dict[str, float]:
-    """Mean label of every served output over gzip TFRecords of click examples, weighted by `row_weight`.
+    """Share of clicks with each served output's label, over gzip TFRecords of click examples.
 
-    The row weight undoes a label policy with several rows per click. Rates stay inside (0, 1).
+    A label policy with several rows per click splits a click's labels over its rows; the click has a label when
+    one of its rows has. Rates stay inside (0, 1).
+
+    Args:
+        files: shards; all rows of a click are in the same one.
 
     Raises:
         InputError: there is no example, or one without labels.
     """
     labels = tuple(features.LABEL_OF_OUTPUT.values())
-    columns = {label: tf.io.FixedLenFeature([], tf.float32) for label in labels}
-    columns[features.ROW_WEIGHT] = tf.io.FixedLenFeature([], tf.float32, default_value=1.0)
-    rows = tf.data.TFRecordDataset(list(files), compression_type="GZIP").batch(BATCH_ROWS)
-    total, positive = 0.0, np.zeros(len(labels))
-    try:
-        for batch in rows.map(lambda serialized: tf.io.parse_example(serialized, columns)):
-            weight = batch[features.ROW_WEIGHT].numpy().astype(np.float64)
-            total += weight.sum()
-            positive += [(weight * batch[label].numpy()).sum() for label in labels]
-    except tf.errors.InvalidArgumentError as error:
-        raise InputError(
-            f"training examples lack one of the labels {', '.join(labels)}: make them again ({files[0]})"
-        ) from error
-    if total <= 0:
+    columns = {
+        **{label: tf.io.FixedLenFeature([], tf.float32) for label in labels},
+        **{key: tf.io.FixedLenFeature([], tf.string) for key in _CLICK},
+    }
+    clicks, positive = 0, np.zeros(len(labels))
+    for path in files:
+        rows = tf.data.TFRecordDataset(path, compression_type="GZIP").batch(BATCH_ROWS)
+        try:
+            batches = [_keys_and_labels(tf.io.parse_example(each, columns), labels) for each in rows]
+        except tf.errors.InvalidArgumentError as error:
+            raise InputError(
+                f"training examples lack one of {', '.join(columns)}: make them again ({path})"
+            ) from error
+        if not batches:
+            continue
+        keys, values = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+        found, click = np.unique(keys, return_inverse=True)
+        by_click = np.zeros((len(found), len(labels)))
+        np.maximum.at(by_click, click, values)
+        clicks += len(found)
+        positive += by_click.sum(axis=0)
+    if not clicks:
         raise InputError("the train split has no click example to take base rates from: widen its window")
-    rates = np.clip(positive / total, SMALLEST_RATE, 1 - SMALLEST_RATE)
+    rates = np.clip(positive / clicks, SMALLEST_RATE, 1 - SMALLEST_RATE)
     return dict(zip(features.LABEL_OF_OUTPUT, rates.tolist(), strict=True))
+
+
+def _keys_and_labels(batch: Mapping[str, tf.Tensor], labels: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Hashes of the click that each row belongs to, [n] int64, and the labels, [n, labels]."""
+    key = tf.strings.join([batch[name] for name in _CLICK], separator="\x00")
+    values = np.stack([batch[label].numpy() for label in labels], axis=1)
+    return tf.strings.to_hash_bucket_fast(key, 2**62).numpy(), values

@@ -42,7 +42,7 @@ class Executor(tfx_pusher.Executor):
             return
         destination = pusher_pb2.PushDestination()
         json_format.Parse(exec_properties["push_destination"], destination)
-        model_path = self.GetModelPath(input_dict)
+        model_path = self.GetModelPath(_as_checked(input_dict))
         version = publish(
             destination.filesystem.base_directory,
             _lineage(input_dict, exec_properties),
@@ -53,6 +53,14 @@ class Executor(tfx_pusher.Executor):
         io_utils.write_string_file(os.path.join(pushed.uri, LINEAGE_FILE), version.lineage.to_json())
         self._MarkPushed(pushed, pushed_destination=str(version.path), pushed_version=str(version.number))
         logging.info("Version %d is in %s.", version.number, version.path)
+
+
+def _as_checked(input_dict: dict[str, list[types.Artifact]]) -> dict[str, list[types.Artifact]]:
+    """The inputs without `model` when the serving check kept a copy: that one holds warm-up requests."""
+    checked = input_dict.get("infra_blessing")
+    if not checked or not checked[0].get_int_custom_property("has_model"):
+        return input_dict
+    return {key: value for key, value in input_dict.items() if key != "model"}
 
 
 def _lineage(input_dict: dict[str, list[types.Artifact]], exec_properties: dict[str, Any]) -> Lineage:

@@ -71,16 +71,19 @@ def test_prior_answers_the_base_rates_of_train(tmp_path, examples, columns):
         np.testing.assert_allclose(scores[output], np.mean(columns[label]), rtol=1e-6)
 
 
-def test_row_weight_undoes_several_rows_per_click(tmp_path):
+def test_a_click_with_a_row_per_purchase_counts_once_with_all_its_labels(tmp_path):
     made = click_columns(4, 0) | {
-        "y_caba": np.array([1, 1, 0, 0]),
+        "user_id": np.array(["u", "u", "u", "v"]),
+        "session_id": np.array(["s", "s", "s", "t"]),
+        "item": np.array(["a", "a", "b", "a"]),
+        "y_caba": np.array([1, 0, 0, 0]),
         "y_cabb": np.zeros(4),
         "y_any": np.array([1, 1, 0, 0]),
-        "row_weight": np.array([0.5, 0.5, 1.0, 1.0]),
     }
     artifact = write_examples(tmp_path, train=made)
     rates = base_rates([f"{artifact.uri}/Split-train/part-00000-of-00001.gz"])
     assert rates[f.P_CABA] == pytest.approx(1 / 3)
+    assert rates[f.P_CONVERSION] == pytest.approx(1 / 3)
     assert 0 < rates[f.P_CABB] < 1e-5, "a rate of 0 would make NE infinite"
 
 
@@ -91,7 +94,7 @@ def test_no_examples_and_no_labels_are_refused(tmp_path):
         base_rates([str(tmp_path / "none.gz")])
     with tf.io.TFRecordWriter(str(tmp_path / "bare.gz"), "GZIP") as writer:
         writer.write(tf.train.Example().SerializeToString())
-    with pytest.raises(InputError, match="lack one of the labels"):
+    with pytest.raises(InputError, match="lack one of y_caba"):
         base_rates([str(tmp_path / "bare.gz")])
 
 

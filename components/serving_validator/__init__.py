@@ -1,0 +1,1 @@
+"""Serves the candidate as production would, before it may be pushed."""
