@@ -9,7 +9,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 PYTHON := .venv/bin/python
 ARGS ?=
 
-.PHONY: help setup run test test-fast lint format lock clean distclean
+.PHONY: help setup run test test-fast lint format lock image clean distclean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,13 @@ format: setup ## Format the code and repair what ruff can
 
 lock: ## Compile the lock files from setup.py (ARGS="--upgrade" takes newer versions)
 	@scripts/lock.sh $(ARGS)
+
+# docker, podman or buildah: whatever builds a Dockerfile here.
+ENGINE ?= docker
+IMAGE ?= cabb
+
+image: ## Build the image of the Kubeflow tasks (ENGINE=docker IMAGE=cabb)
+	@$(ENGINE) build --file kubeflow/Dockerfile --tag $(IMAGE) .
 
 clean: ## Remove caches and build products
 	@rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -24,6 +24,8 @@ from pipeline.run_inputs import RunInputs, resolve
 from schemas.errors import InputError
 
 LOG_FILE = "log.txt"
+HISTORY_FILE = "metadata.sqlite"
+_SQLITE_MAGIC = b"SQLite format 3\0"
 
 
 class Outcome(Enum):
@@ -78,7 +80,7 @@ def run_locally(config: Config, console: Console, run_fn: str | None = None) -> 
     console.print(
         Text.assemble(("cabb run", "bold"), f" {config.name}  results: {config.output}"), soft_wrap=True
     )
-    _refuse_unwritable(config.output)
+    _refuse_unusable(config.output)
     inputs = _resolve_with_progress(config, console)
     directory = _new_directory(config.output / "runs", inputs.run_key)
     (directory / "config.yaml").write_text(f"# config_hash: {config.digest()}\n{config.to_yaml()}")
@@ -91,7 +93,7 @@ def run_locally(config: Config, console: Console, run_fn: str | None = None) -> 
         return result
 
 
-def _refuse_unwritable(output: Path) -> None:
+def _refuse_unusable(output: Path) -> None:
     try:
         output.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=output):
@@ -100,6 +102,17 @@ def _refuse_unwritable(output: Path) -> None:
         raise InputError(
             f"{output}: results cannot be written there ({error.strerror}); choose another output"
         ) from None
+    history, artifacts = output / HISTORY_FILE, output / "artifacts"
+    if not history.is_file() and artifacts.is_dir() and any(artifacts.iterdir()):
+        raise InputError(
+            f"{history} is gone, but the results it described are there; restore it or remove {artifacts}"
+        )
+    if history.is_file() and history.stat().st_size:
+        with history.open("rb") as file:
+            if file.read(len(_SQLITE_MAGIC)) != _SQLITE_MAGIC:
+                raise InputError(
+                    f"{history} is not a run history; restore it or remove it together with {artifacts}"
+                )
 
 
 def _new_directory(runs: Path, run_key: str) -> Path:
@@ -130,9 +143,7 @@ def _run_nodes(
         from pipeline.progress import RunProgress
 
     pipeline = create_pipeline(config, inputs, run_fn or TRAINER)
-    pipeline.metadata_connection_config = sqlite_metadata_connection_config(
-        str(config.output / "metadata.sqlite")
-    )
+    pipeline.metadata_connection_config = sqlite_metadata_connection_config(str(config.output / HISTORY_FILE))
     with RunProgress(console, directory / LOG_FILE) as progress:
         try:
             outputs = LocalRunner(directory.name, progress.starts, progress.ends).run(pipeline)

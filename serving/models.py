@@ -35,7 +35,8 @@ class Models:
 
         Raises:
             ServingError: INVALID_ARGUMENT for a configuration without a list of models or with a model twice;
-                FAILED_PRECONDITION for a label on a version that does not serve.
+                FAILED_PRECONDITION for a new label of a known model on a version that does not serve. (A new
+                model may name versions to come, as with --allow_version_labels_for_unavailable_models.)
         """
         if not config.HasField("model_config_list"):
             raise invalid("ModelServerConfig has no model_config_list")
@@ -49,7 +50,9 @@ class Models:
             models[name] = self._model(each)
             models[name].poll()
         for name, each in wanted.items():
-            self._label(models[name], dict(each.version_labels))
+            self._label(
+                models[name], dict(each.version_labels), known=models[name] is self._by_name.get(name)
+            )
         gone = [model for name, model in self._by_name.items() if models.get(name) is not model]
         self._by_name = models
         for model in gone:
@@ -100,10 +103,10 @@ class Models:
         model.policy = policy
         return model
 
-    def _label(self, model: ModelVersions, labels: dict[str, int]) -> None:
+    def _label(self, model: ModelVersions, labels: dict[str, int], known: bool) -> None:
         serving = model.available()
         for label, version in labels.items():
-            if version not in serving and model.labels.get(label) != version:
+            if known and version not in serving and model.labels.get(label) != version:
                 raise ServingError(
                     grpc.StatusCode.FAILED_PRECONDITION,
                     f"Request to assign label to version {version} of model {model.name}, which is not "

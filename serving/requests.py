@@ -2,7 +2,7 @@
 
 A column is a list, a NumPy array, an Arrow array or one value for all rows. One value travels once: a tensor
 with fewer values than its shape repeats the last one wherever TensorFlow reads it. Sequences (the user's
-recent items) are ragged lists, padded with "" to the longest; one list of strings stands for all rows.
+recent items) are ragged lists, padded with "" to the model's length; one list of strings stands for all rows.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from serving import wire
 
 DESCRIPTION_FILE = Path("assets.extra", "cabb.json")
 SIGNATURE = "raw"
+SEQUENCE_LENGTH = 20
 SEQUENCES = frozenset({"recent_items", "recent_leaves"})
 _TYPES = {"string": wire.DT_STRING, "float32": wire.DT_FLOAT, "int64": wire.DT_INT64}
 _NUMPY = {wire.DT_FLOAT: np.dtype("<f4"), wire.DT_INT64: np.dtype("<i8")}
@@ -33,6 +34,9 @@ class Feature:
 
     dtype: int
     sequence: bool = False
+    length: int = SEQUENCE_LENGTH
+    """Of every sequence that is sent. Servers that batch requests need one length, and would pad shorter ones
+    with their first value."""
 
 
 Features = Mapping[str, Feature]
@@ -50,8 +54,9 @@ def features_of_export(path: str | Path) -> Features:
     path = Path(path)
     file = path / DESCRIPTION_FILE if path.is_dir() else path
     try:
-        types = json.loads(file.read_text(encoding="utf-8"))["raw_features"]
-        return {name: Feature(_TYPES[kind], name in SEQUENCES) for name, kind in sorted(types.items())}
+        description = json.loads(file.read_text(encoding="utf-8"))
+        types, length = description["raw_features"], description["sequence_length"]
+        return {n: Feature(_TYPES[kind], n in SEQUENCES, length) for n, kind in sorted(types.items())}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{file}: not the description of a pushed version ({type(error).__name__}: {error})"
@@ -178,9 +183,8 @@ def _is_one_value(values: Any, feature: Feature) -> bool:
 
 def _fill(tensor: Any, name: str, feature: Feature, values: Any, rows: int) -> None:
     if feature.sequence:
-        flat, width = _padded(name, values, feature, rows)
-        tensor.tensor_shape.dim.add(size=width)
-        tensor.string_val.extend(flat)
+        tensor.tensor_shape.dim.add(size=feature.length)
+        tensor.string_val.extend(_padded(name, values, feature, rows))
     elif feature.dtype == wire.DT_STRING:
         one = _is_one_value(values, feature)
         tensor.string_val.extend(_bytes(name, [values] if one else values))
@@ -227,11 +231,11 @@ def _bytes(name: str, values: Iterable[Any]) -> list[bytes]:
         raise InputError(f"column {name}: expected text, got {_shown(bad)}") from None
 
 
-def _padded(name: str, values: Any, feature: Feature, rows: int) -> tuple[list[bytes], int]:
-    """Values row after row, and the length that every row was brought to."""
+def _padded(name: str, values: Any, feature: Feature, rows: int) -> list[bytes]:
+    """Values row after row, every row cut or padded to the model's length: the model reads no further."""
+    length = feature.length
     if _is_one_value(values, feature):
-        flat = _bytes(name, values)
-        return flat * rows, len(flat)
+        return (_bytes(name, values[:length]) + [b""] * (length - len(values))) * rows
     if hasattr(values, "to_pylist"):
         values = values.to_pylist()
     elif isinstance(values, np.ndarray):
@@ -239,9 +243,9 @@ def _padded(name: str, values: Any, feature: Feature, rows: int) -> tuple[list[b
     lists = [each or () for each in values]
     if any(isinstance(each, str | bytes) or not hasattr(each, "__len__") for each in lists):
         raise InputError(f"column {name}: expected a list of texts per row, got {_shown(lists[0])}")
-    width = max(map(len, lists), default=0)
-    padded = (chain(each, ("",) * (width - len(each))) for each in lists)
-    return _bytes(name, list(chain.from_iterable(padded))), width
+    padding = (b"",) * length
+    padded = (chain(each[:length], padding[len(each) :]) for each in lists)
+    return _bytes(name, list(chain.from_iterable(padded)))
 
 
 def _unencodable(value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""What a candidate must show: it loads, serves what it predicts in process, fast enough, in bounded memory."""
+"""What a candidate must show: it loads, serves what it predicts, in time and in bounded memory."""
 
 from __future__ import annotations
 

@@ -158,7 +158,7 @@ def refuse_unusable(counts: RowCounts, max_rejected_share: float) -> None:
             raise InputError(f"{path} cannot be read: {file.unreadable}; export it again or leave it out")
     rejected = counts.rejected.total()
     if not counts.read:
-        raise InputError(f"no rows in {', '.join(sorted(counts.files))}; check `events`")
+        raise InputError(f"no rows in {', '.join(sorted(counts.files)) or 'any file'}; check `events`")
     if rejected <= max_rejected_share * counts.read:
         return
     _, reason, path = max(

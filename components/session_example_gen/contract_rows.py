@@ -116,10 +116,8 @@ def _typed(raw: pl.DataFrame, layout: Layout) -> pl.DataFrame:
         )
     for name in numbers:
         reason = reason.when(pl.col(f"{name} is odd")).then(pl.lit(f"{name} is not a number"))
-    price = pl.col("price")
-    reason = reason.when(price.is_nan() | price.is_infinite() | (price < 0)).then(
-        pl.lit("price is negative or not finite")
-    )
+    price = pl.col("price").fill_nan(None)
+    reason = reason.when(price.is_infinite() | (price < 0)).then(pl.lit("price is negative or not finite"))
     reason = reason.when(pl.col("revenue").is_infinite()).then(pl.lit("revenue is not finite"))
     for name in ("quantity", "list_position"):
         count = pl.col(name).fill_nan(None)
@@ -128,8 +126,7 @@ def _typed(raw: pl.DataFrame, layout: Layout) -> pl.DataFrame:
         )
     rows = rows.with_columns(reason.otherwise(None).alias("reason"))
     return rows.with_columns(
-        pl.col("price").cast(pl.Float32),
-        pl.col("revenue").fill_nan(None).cast(pl.Float32),
+        pl.col("price", "revenue").fill_nan(None).cast(pl.Float32),
         *(pl.col(name).fill_nan(None).cast(pl.Int32, strict=False) for name in ("quantity", "list_position")),
     ).drop(NOT_UTF8, pl.selectors.ends_with(" is odd", " is missing"))
 
@@ -182,7 +179,8 @@ def event_time(raw: pl.DataFrame, column: str) -> pl.Series:
     iso = (
         written.str.replace(r"\s*(UTC|Z)$", "")
         .str.replace("T", " ", literal=True)
-        .str.replace(r"([+-]\d{2})$", "${1}00")
+        .str.replace(r"^(\d{4}-\d{2}-\d{2} \d{2}:\d{2})([+-]|$)", "${1}:00${2}")
+        .str.replace(r"(:\d{2}(?:\.\d+)?[+-]\d{2})$", "${1}00")
     )
     parsed = iso.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us", strict=False).dt.replace_time_zone(
         "UTC"

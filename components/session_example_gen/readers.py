@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import glob
 import gzip
+import io
 import json
 import os
+import re
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,6 +42,10 @@ _BLOCK_BYTES = 1 << 22
 _RAW_CHARS = 2000
 """Longest quotation of a rejected row."""
 _GZIP_MAGIC = b"\x1f\x8b"
+
+_BLANK = re.compile(rb"\n(?=\r?\n)")
+_FEW_BREAKS = 10
+"""Line breaks inside the values of a CSV file that are taken as meant."""
 
 Kind = Literal["parquet", "csv", "jsonl"]
 
@@ -165,6 +171,8 @@ def _sniff(path: str) -> tuple[Kind, bool]:
     gzipped = beginning[:2] == _GZIP_MAGIC
     with gzip.open(path) if gzipped else open(path, "rb") as file:
         text = file.read(4096).lstrip(b"\xef\xbb\xbf \t\r\n")
+    if beginning[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise UnreadableFileError("it is UTF-16 text, and UTF-8 is expected")
     if text[:1] == b"[":
         raise UnreadableFileError("it is one JSON array, and one JSON object per line is expected")
     return ("jsonl" if text[:1] == b"{" else "csv"), gzipped
@@ -199,8 +207,21 @@ def _parquet(unit: ReadUnit, layout: Layout) -> Iterator[RawBatch]:
         columns = [name for name in layout.read if name in file.schema_arrow.names]
         for batch in file.iter_batches(_BATCH_ROWS, row_groups=[unit.row_group], columns=columns):
             batch.validate(full=True)
-            yield RawBatch(_numbered(pl.from_arrow(batch), first), _malformed([]))
+            yield RawBatch(_numbered(pl.from_arrow(_with_text(batch)), first), _malformed([]))
             first += batch.num_rows
+
+
+def _with_text(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Byte columns, which is how some writers store strings, as text."""
+    for position, field in enumerate(batch.schema):
+        if pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type):
+            try:
+                batch = batch.set_column(position, field.name, batch.column(position).cast(pa.string()))
+            except pa.ArrowInvalid:
+                raise UnreadableFileError(
+                    f"column {field.name!r} holds bytes that are not UTF-8 text"
+                ) from None
+    return batch
 
 
 def _csv(unit: ReadUnit, layout: Layout) -> Iterator[RawBatch]:
@@ -218,7 +239,7 @@ def _csv(unit: ReadUnit, layout: Layout) -> Iterator[RawBatch]:
         return "skip"
 
     reported = good = 0
-    with _open(unit) as stream:
+    with _CountingStream(_open(unit)) as stream:
         for batch in _csv_reader(stream, layout, [skip], options):
             # The j-th skipped row (j from 0) of number h has h - 1 - j good rows before it.
             holes = np.array([row for row, _, _ in skipped], dtype=np.int64)
@@ -228,9 +249,43 @@ def _csv(unit: ReadUnit, layout: Layout) -> Iterator[RawBatch]:
             rows = _decoded(batch).with_columns(pl.Series(ROW, number, dtype=pl.Int64))
             yield RawBatch(rows, _malformed(skipped[reported:]))
             reported = len(skipped)
+        swallowed = stream.lines - good - len(skipped) - offset
+        if swallowed > _FEW_BREAKS + good // 1000:
+            raise UnreadableFileError(
+                f"{swallowed:,} line breaks stand inside values: a quotation mark is never closed, or values "
+                "span lines"
+            )
     if len(skipped) > reported:
         empty = pl.DataFrame(schema={**dict.fromkeys(layout.read, pl.String), ROW: pl.Int64})
         yield RawBatch(empty.with_columns(pl.lit(False).alias(NOT_UTF8)), _malformed(skipped[reported:]))
+
+
+class _CountingStream(io.RawIOBase):
+    """A stream that counts the lines that are not blank as they are read."""
+
+    def __init__(self, stream: pa.NativeFile) -> None:
+        self.lines = 0
+        self._stream = stream
+        self._end = b"\n"
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        chunk = self._stream.read(size if size >= 0 else None)
+        if not chunk:
+            self.lines += not self._end.startswith(b"\n")
+            self._end = b"\n"
+            return chunk
+        # The line break before the chunk tells whether its first line is blank.
+        before = self._end if self._end.startswith(b"\n") else b""
+        self.lines += chunk.count(b"\n") - len(_BLANK.findall(before + chunk))
+        self._end = chunk[-2:] if chunk.endswith(b"\n\r") else chunk[-1:]
+        return chunk
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
 
 
 def _csv_reader(
@@ -371,6 +426,8 @@ def _malformed(rows: list[tuple[int, str, str]]) -> pl.DataFrame:
 def _or_unreadable() -> Iterator[None]:
     try:
         yield
+    except UnicodeDecodeError as error:
+        raise UnreadableFileError("its header is not UTF-8 text") from error
     except (pa.ArrowException, OSError, EOFError, zlib.error, pl.exceptions.PolarsError) as error:
         said = " ".join(str(error).split())[:300]
         if "straddl" in said:

@@ -70,7 +70,7 @@ def compile_command(
 @_ROOT
 @_ARGUMENTS
 def check(file: Path, target: str, pipeline_root: str, arguments: tuple[str, ...]) -> None:
-    """Say what a backend would refuse or do wrong, why, and how to mend it. Exit code 2 when there is anything.
+    """Say what a backend would refuse or do wrong, why, and how to mend it. Exit code 2 if anything.
 
     With --argument or --pipeline-root a submission is judged too.
 
@@ -91,7 +91,8 @@ def check(file: Path, target: str, pipeline_root: str, arguments: tuple[str, ...
 )
 @_ARGUMENTS
 @click.option("--oss", is_flag=True, help="Blank what the open-source backend blanks: artifact types, names.")
-def run_local(file: Path, pipeline_root: Path, arguments: tuple[str, ...], oss: bool) -> None:
+@click.option("--cache", is_flag=True, help="Answer as KFP's cache would, from earlier runs in this folder.")
+def run_local(file: Path, pipeline_root: Path, arguments: tuple[str, ...], oss: bool, cache: bool) -> None:
     """Execute a compiled pipeline here, task by task, each as its container would.
 
     \b
@@ -99,7 +100,8 @@ def run_local(file: Path, pipeline_root: Path, arguments: tuple[str, ...], oss: 
       cabb kubeflow run-local pipeline.yaml --pipeline-root /tmp/rehearsal
       cabb kubeflow run-local pipeline.yaml --pipeline-root /tmp/rehearsal --oss --argument lambda_cabb=0.5
     """
-    sys.exit(_run_local(file, pipeline_root.resolve(), dict(_parse(each) for each in arguments), oss))
+    given = dict(_parse(each) for each in arguments)
+    sys.exit(_run_local(file, pipeline_root.resolve(), given, oss, cache))
 
 
 @kubeflow.command()
@@ -130,7 +132,7 @@ def submit(
     \b
     Examples:
       cabb kubeflow submit pipeline.yaml --host http://localhost:8080
-      cabb kubeflow submit pipeline.yaml --host http://ml-pipeline.kubeflow:8888 --argument eval_start=2016-10-01
+      cabb kubeflow submit pipeline.yaml --host http://ml-pipeline:8888 --argument eval_start=2016-10-01
     """
     from rich.console import Console
 
@@ -150,7 +152,7 @@ def submit(
     sys.exit(submit_and_wait(submission, host, console, timeout * 3600 if wait else 0))
 
 
-def _run_local(file: Path, root: Path, given: dict[str, Any], oss: bool) -> int:
+def _run_local(file: Path, root: Path, given: dict[str, Any], oss: bool, cache: bool) -> int:
     from rich.console import Console
 
     from pipeline.kubeflow import rules, spec
@@ -182,7 +184,13 @@ def _run_local(file: Path, root: Path, given: dict[str, Any], oss: bool) -> int:
     console.print(f"[bold]{pipeline.name}[/]  task by task, in {folder}", soft_wrap=True, highlight=False)
     with console.status("starting") as status:
         execution = LocalExecution(
-            pipeline, folder, arguments, oss, lambda name: status.update(f"{name} ..."), ends
+            pipeline,
+            folder,
+            arguments,
+            oss,
+            root / ".cache" if cache else None,
+            lambda name: status.update(f"{name} ..."),
+            ends,
         )
         try:
             artifacts = execution.run()

@@ -1,15 +1,15 @@
 """What open-source Kubeflow Pipelines leaves out, and what stands in for it here.
 
-| on Vertex AI and in TFX's own runner        | open-source KFP                   | here                                 |
-|---------------------------------------------|-----------------------------------|--------------------------------------|
-| a Resolver finds the model in production    | no resolver                       | BaselineModel reads the versions     |
-| ExampleGen's driver fingerprints its input  | no driver                         | the parameter `data_fingerprint`     |
-| input artifacts arrive with their type      | the type is empty                 | `with_types`, from the inputs' spec  |
-| artifact types have PROPERTIES              | the format drops them             | custom properties only               |
-| URIs open as they are                       | files are at /s3, /minio, /gcs    | `with_local_paths`, and back         |
-| every artifact has a unique name            | names can be empty                | `with_names`: the URI                |
-| runtime parameters have defaults            | TFX's compiler drops them         | `pipeline.kubeflow.runner` adds them |
-| null metadata is ignored                    | a null ends the task              | `for_backend` leaves it out          |
+| elsewhere                          | open-source KFP                | here                             |
+|------------------------------------|--------------------------------|----------------------------------|
+| a Resolver finds production        | no resolver                    | BaselineModel reads the versions |
+| ExampleGen's driver sees new input | no driver                      | `data_fingerprint`               |
+| input artifacts arrive typed       | the type is empty              | `with_types`, from declarations  |
+| artifact types have PROPERTIES     | the format drops them          | custom properties only           |
+| URIs open as they are              | files are at /s3, /minio, /gcs | `with_local_paths`, and back     |
+| every artifact has a unique name   | names can be empty             | `with_names`: the URI            |
+| parameters have defaults           | TFX's compiler drops them      | `runner.py` adds them            |
+| null metadata is ignored           | a null ends the task           | `for_backend` leaves it out      |
 
 Everything here rewrites the JSON that a task is started with, or that it leaves; nothing imports TFX.
 """

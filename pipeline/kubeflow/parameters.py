@@ -1,8 +1,8 @@
 """What a run on Kubeflow can be given at submission, and which settings of which task each value fills.
 
-TFX can make a whole execution property a runtime parameter. Ours are JSON documents, so a parameter names paths
-inside them: a dotted path walks through mappings and through text that is JSON itself. The task's entry point
-(`pipeline.kubeflow.task`) puts the values in before TFX sees them.
+TFX can make a whole execution property a runtime parameter. Ours are JSON documents, so a parameter names
+paths inside them: a dotted path walks through mappings and through text that is JSON itself. The task's entry
+point (`pipeline.kubeflow.task`) puts the values in before TFX sees them.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ PARAMETERS = (
         ),
         decisive=False,
     ),
-    Parameter("model", "STRING", "A model of models/registry.py.", _model("model")),
+    Parameter("model", "STRING", "a model of models/settings.py.", _model("model")),
     Parameter("lambda_cabb", "NUMBER_DOUBLE", "Weight of L_CABB (CABB eq. 6).", _model("lambda_cabb")),
     Parameter("epochs", "NUMBER_INTEGER", "Passes over the training clicks.", _model("epochs")),
     Parameter("batch_size", "NUMBER_INTEGER", "Clicks per training step.", _model("batch_size")),

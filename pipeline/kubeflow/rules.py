@@ -1,4 +1,4 @@
-"""What a backend would refuse, or quietly do wrong, in a compiled pipeline: each finding with reason and fix."""
+"""What a backend would refuse or quietly do wrong in a compiled pipeline: findings with reason and fix."""
 
 from __future__ import annotations
 

@@ -1,11 +1,12 @@
-"""Executes a compiled pipeline without a cluster: every task a process of its own, started as its container is.
+"""Executes a compiled pipeline without a cluster: every task a process, started as its container is.
 
-The driver's and the launcher's work is done here: parameters resolved, artifacts passed by URI, ExecutorInput in,
-executor_output.json out. What is not simulated: images, limits, retries and the cache.
+The driver's and the launcher's work is done here: parameters resolved, artifacts passed by URI, ExecutorInput
+in, executor_output.json out, and the cache if it is asked for. Images, limits and retries are not simulated.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -37,7 +38,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
 
 @dataclass(frozen=True)
 class TaskEnd:
-    """How one task ended: succeeded, failed or skipped, and the seconds it took."""
+    """How one task ended: succeeded, cached, failed or skipped, and the seconds it took."""
 
     name: str
     state: str
@@ -64,6 +65,7 @@ class LocalExecution:
         folder: `<pipeline root>/<run id>`: a folder per task, with its outputs, log and ExecutorInput.
         arguments: value of every parameter.
         oss: hand artifacts over as the open-source backend does, without types.
+        cache: folder of earlier answers, used by tasks whose caching is enabled; None: everything runs.
         starts, ends: called around every task.
     """
 
@@ -71,6 +73,7 @@ class LocalExecution:
     folder: Path
     arguments: Mapping[str, Any]
     oss: bool = False
+    cache: Path | None = None
     starts: Callable[[str], None] = lambda name: None
     ends: Callable[[TaskEnd], None] = lambda end: None
     artifacts: dict[tuple[str, str], list[Json]] = field(default_factory=dict, init=False)
@@ -90,7 +93,10 @@ class LocalExecution:
         for task in self.pipeline.in_order():
             policy = task.task.get("triggerPolicy", {})
             upstream = {states[each] for each in task.upstream}
-            if policy.get("strategy") != "ALL_UPSTREAM_TASKS_COMPLETED" and upstream - {"succeeded"}:
+            if policy.get("strategy") != "ALL_UPSTREAM_TASKS_COMPLETED" and upstream - {
+                "succeeded",
+                "cached",
+            }:
                 states[task.name] = "skipped"
                 self.ends(TaskEnd(task.name, "skipped", 0.0, self.folder / task.name / "log.txt"))
                 continue
@@ -119,12 +125,35 @@ class LocalExecution:
         if not task.container:
             kind = next(iter(task.executor), "nothing")
             raise InputError(f"task {task.name} is a {kind}, which only a backend can run; see the check")
+        answer = self._answer_file(task, executor_input)
+        if answer and answer.is_file():
+            for key, found in json.loads(answer.read_text()).items():
+                self.artifacts[task.name, key] = found
+            return "cached"
         if self.oss:
             blank_like_open_source(executor_input)
         (home / "executor_input.json").write_text(json.dumps(executor_input, indent=1))
         self._start(task, executor_input, home / "log.txt")
         self._merge(task, executor_input)
+        if answer:
+            made = {key: found for (name, key), found in self.artifacts.items() if name == task.name}
+            answer.parent.mkdir(parents=True, exist_ok=True)
+            answer.write_text(json.dumps(made))
         return "succeeded"
+
+    def _answer_file(self, task: Task, executor_input: Json) -> Path | None:
+        """Where KFP's cache would look: by input parameters, input artifacts, outputs, image and command."""
+        if self.cache is None or not task.task.get("cachingOptions", {}).get("enableCache"):
+            return None
+        artifacts = executor_input["inputs"]["artifacts"]
+        key = {
+            "parameters": executor_input["inputs"]["parameterValues"],
+            "artifacts": {name: [each["uri"] for each in v["artifacts"]] for name, v in artifacts.items()},
+            "outputs": task.component.get("outputDefinitions", {}),
+            "container": {name: task.container.get(name) for name in ("image", "command", "args")},
+        }
+        digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+        return self.cache / f"{task.name}-{digest[:32]}.json"
 
     def executor_input(self, task: Task) -> Json:
         """What the driver tells a task."""
@@ -276,7 +305,7 @@ def _fingerprint(pipeline: CompiledPipeline, values: Mapping[str, Any]) -> str:
     actual = data_fingerprint(source)
     if given is not None and given != actual:
         raise InputError(
-            f"{FINGERPRINT}={given} is not that of the logs ({actual}): the cache would answer for other data; "
+            f"{FINGERPRINT}={given} is not that of the logs, {actual}: the cache would answer for others; "
             f"leave the argument out, or pass {FINGERPRINT}={actual}"
         )
     return actual

@@ -46,7 +46,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Compiled:
-    """What the two documents of a compiled file hold: KFP's pipeline, and volumes for Kubernetes (or None)."""
+    """The two documents of a compiled file: KFP's pipeline, and volumes for Kubernetes (or None)."""
 
     pipeline: Json
     platform: Json | None
@@ -151,7 +151,7 @@ def _days(windows: SplitWindows) -> dict[str, str | None]:
 
 
 def _defaults(config: Config, inputs: RunInputs) -> Json:
-    """Default of every parameter; the data fingerprint has none, because a default would hide changed data."""
+    """Default of every parameter; the data fingerprint has none: a default would hide changed data."""
 
     def text(day: date | None) -> str:
         return day.isoformat() if day else ""

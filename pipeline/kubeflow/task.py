@@ -57,8 +57,8 @@ def prepared(given: dict, inputs_spec: str, outputs_spec: str, runtime: dict) ->
     Args:
         given: the backend's.
         inputs_spec, outputs_spec: JSON of what the component declares.
-        runtime: `fills`, `run_key`, `optional` (see `open_source.with_parameters`) and `curated_schema`, a list
-            of context columns.
+        runtime: `fills`, `run_key`, `optional` (see `open_source.with_parameters`) and `curated_schema`, a
+            list of context columns.
     """
     executor_input = copy.deepcopy(given)
     open_source.with_types(executor_input, json.loads(inputs_spec), json.loads(outputs_spec))

@@ -1,6 +1,7 @@
 """The command line: one line per mistake, whatever characters it holds."""
 
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -30,3 +31,17 @@ def test_mistakes_are_one_line_and_exit_code_two(
     assert words in said
     assert said.startswith("cabb:")
     assert len(said.strip().splitlines()) == 1
+
+
+def test_results_without_their_history_are_not_overwritten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "artifacts" / "Trainer").mkdir(parents=True)
+    monkeypatch.setattr(sys, "argv", ["cabb", "run", "--output", str(tmp_path)])
+    for written, words in ((None, "is gone"), (b"not a database", "is not a run history")):
+        if written:
+            (tmp_path / "metadata.sqlite").write_bytes(written)
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code == 2
+        assert words in capfd.readouterr().err

@@ -16,10 +16,11 @@ import pyarrow as pa
 import pytest
 from tensorflow_serving.apis import predict_pb2
 
+from models import features as names
 from schemas.errors import InputError
 from serving import wire
 from serving.client import AsyncClient, Client, ScoringError
-from serving.requests import features_of_export, predict_request
+from serving.requests import SEQUENCE_LENGTH, SEQUENCES, features_of_export, predict_request
 from tests.serving.conftest import MODEL
 from tests.serving.tiny_model import OUTPUTS, columns
 
@@ -67,7 +68,7 @@ def test_histories_of_any_length(client):
     item = data["item"][0]
     data["recent_items"] = [[item, "a", "b"], [], None]
     ragged = client.score(data)
-    data["recent_items"] = [[item, "a", "b"], ["", "", ""], ["", "", ""]]
+    data["recent_items"] = [[item, "a", "b"], ["", "", ""], ["z"] * 20 + [data["item"][2]]]
     np.testing.assert_array_equal(ragged["p_caba"], client.score(data)["p_caba"])
     data["recent_items"] = [[], [], []]
     assert np.isfinite(client.score(data)["p_caba"]).all()
@@ -135,12 +136,16 @@ def test_our_messages_are_the_public_ones(features):
     assert public.model_spec.name == "m" and public.model_spec.version.value == 7
     assert public.model_spec.signature_name == "raw" and list(public.output_filter) == ["p_caba"]
     assert set(public.inputs) == set(features)
-    assert public.inputs["recent_items"].tensor_shape.dim[1].size == 4
+    assert public.inputs["recent_items"].tensor_shape.dim[1].size == 20
     assert public.inputs["hour_of_day"].dtype == 9
     label = predict_pb2.PredictRequest.FromString(
         predict_request(features, columns(1), "m", label="canary").SerializeToString()
     )
     assert label.model_spec.version_label == "canary"
+
+
+def test_sequences_are_the_models_own():
+    assert frozenset(names.SEQUENCES) == SEQUENCES and names.SEQUENCE_LENGTH == SEQUENCE_LENGTH
 
 
 def test_refusals_keep_their_code(server):

@@ -19,7 +19,7 @@ ITEMS = 50
 
 
 class TinyModel(tf.Module):
-    """p_caba = sigmoid(bias + price / 100 + hour / 24 + hash(item) + share of the item in the history)."""
+    """p_caba = sigmoid(bias + price / 100 + hour / 24 + hash(item) + whether the item is in the history)."""
 
     def __init__(self, bias: float):
         super().__init__()
@@ -28,7 +28,7 @@ class TinyModel(tf.Module):
     def scores(self, item, price, hour_of_day, recent_items):
         hashed = tf.cast(tf.strings.to_hash_bucket_fast(item, ITEMS), tf.float32) / ITEMS
         again = tf.cast(tf.equal(recent_items, item[:, None]), tf.float32)
-        seen = tf.reduce_sum(again, 1) / tf.maximum(tf.cast(tf.shape(again)[1], tf.float32), 1.0)
+        seen = tf.reduce_max(tf.pad(again, [[0, 0], [0, 1]]), 1)
         z = self.bias + price / 100 + tf.cast(hour_of_day, tf.float32) / 24 + hashed + seen
         caba, cabb = tf.sigmoid(z), tf.sigmoid(z - 1)
         return {
@@ -128,6 +128,6 @@ def columns(rows: int, seed: int = 0) -> dict[str, np.ndarray]:
 def expected(data: dict[str, np.ndarray], bias: float = 0.0) -> np.ndarray:
     """p_caba in NumPy, but for the hash, which TensorFlow defines."""
     hashed = tf.strings.to_hash_bucket_fast(data["item"].tolist(), ITEMS).numpy() / ITEMS
-    seen = (data["recent_items"] == data["item"][:, None]).mean(1)
+    seen = (data["recent_items"] == data["item"][:, None]).any(1)
     z = bias + data["price"] / 100 + data["hour_of_day"] / 24 + hashed + seen
     return 1 / (1 + np.exp(-z))

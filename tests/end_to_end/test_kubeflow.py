@@ -1,0 +1,114 @@
+"""The compiled pipeline, executed task by task as containers would be, gives what the local runner gives."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from pipeline.config import Config, load_config
+from pipeline.kubeflow import rules, spec
+from pipeline.kubeflow.parameters import READS_SERVING_DIR
+from pipeline.kubeflow.run_local import LocalExecution, TaskEnd, TaskFailed, complete_arguments
+from schemas.errors import InputError
+from schemas.lineage import production
+
+pytestmark = [pytest.mark.slow, pytest.mark.kubeflow]
+
+IMAGE = "registry.example/cabb@sha256:" + "a" * 64
+
+
+def config_at(folder: Path, **settings: object) -> Config:
+    small = {"store.users": 1500, "beam.partitions": 2, "kubeflow.pipeline_root": "s3://bucket/cabb"}
+    kubeflow = {"kubeflow.serving_dir": str(folder / "kubeflow-serving")}
+    return load_config(None, {"output": str(folder / "local"), **small, **kubeflow, **settings})
+
+
+def compiled(config: Config, path: Path, **options: str) -> spec.CompiledPipeline:
+    from pipeline.kubeflow.runner import compile_pipeline
+
+    path.write_text(compile_pipeline(config, IMAGE, "oss", **options).to_yaml())
+    return spec.load(path)
+
+
+def execute(pipeline: spec.CompiledPipeline, folder: Path, run: str) -> tuple[dict, list[TaskEnd]]:
+    ended: list[TaskEnd] = []
+    execution = LocalExecution(
+        pipeline,
+        folder / run,
+        complete_arguments(pipeline, {}),
+        oss=True,
+        cache=folder / ".cache",
+        ends=ended.append,
+    )
+    page = Path(execution.run()["RunReport", "page"][0]["uri"])
+    return json.loads((page / "results.json").read_text()), ended
+
+
+def below(name: str, pipeline: spec.CompiledPipeline) -> set[str]:
+    """Every task that depends on one."""
+    found = {each.name for each in pipeline.tasks().values() if name in each.upstream}
+    return found.union(*(below(each, pipeline) for each in found))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("kubeflow")
+
+
+@pytest.fixture(scope="module")
+def local(folder: Path) -> dict:
+    from pipeline.local_run import run_locally
+
+    with open(os.devnull, "w") as nowhere:
+        result = run_locally(config_at(folder), Console(file=nowhere))
+    assert result.results, result.message
+    return result.results
+
+
+def test_metrics_and_verdict_are_the_local_runners(folder: Path, local: dict) -> None:
+    config = config_at(folder)
+    pipeline = compiled(config, folder / "pipeline.yaml")
+    assert rules.check(pipeline, "oss", ["data_fingerprint"]) == []
+    results, ended = execute(pipeline, folder / "root", "first")
+    assert {each.state for each in ended} == {"succeeded"} and len(ended) == len(pipeline.tasks())
+    assert results["heads"] == local["heads"]
+    assert results["verdict"]["state"] == local["verdict"]["state"]
+    for ours, theirs in zip(results["verdict"]["checks"], local["verdict"]["checks"], strict=True):
+        # TFMA adds up in the order that bundles arrive: the last digits differ from run to run.
+        assert ours.pop("value") == pytest.approx(theirs["value"], rel=1e-6)
+        assert ours == {key: each for key, each in theirs.items() if key != "value"}
+
+    version = production(Path(config.kubeflow.serving_dir) / config.name)
+    assert version is not None and version.lineage is not None
+    assert version.lineage.run_id == "first" and version.lineage.image == IMAGE
+    assert version.lineage.data_fingerprint == complete_arguments(pipeline, {})["data_fingerprint"]
+
+
+def test_a_planted_model_is_blocked_and_all_before_it_is_cached(folder: Path, local: dict) -> None:
+    config = config_at(folder)
+    pipeline = compiled(config, folder / "bad.yaml", run_fn="tests.end_to_end.planted.nan_run_fn")
+    results, ended = execute(pipeline, folder / "root", "planted")
+    asked_again = {each.name for each in ended if each.state == "succeeded"}
+    assert asked_again == set(READS_SERVING_DIR) | {"Trainer"} | below("Trainer", pipeline)
+    assert not results["verdict"]["pushed"]
+    failed = {each["output"] for each in results["verdict"]["checks"] if not each["passed"]}
+    assert {"p_caba", "p_cabb", "p_conversion"} <= failed
+    assert production(Path(config.kubeflow.serving_dir) / config.name).lineage.run_id == "first"
+
+
+def test_changed_logs_miss_the_cache_and_a_stale_fingerprint_is_refused(folder: Path, local: dict) -> None:
+    pipeline = spec.load(folder / "pipeline.yaml")
+    before = complete_arguments(pipeline, {})["data_fingerprint"]
+    log = next((folder / "local/store/events").glob("*.parquet"))
+    os.utime(log, ns=(0, 0))
+    after = complete_arguments(pipeline, {})["data_fingerprint"]
+    assert after != before
+    with pytest.raises(InputError, match=f"data_fingerprint={after}"):
+        complete_arguments(pipeline, {"data_fingerprint": before})
+    # The logs' task is asked again, and says in its log what stops it: they were replaced by nothing.
+    log.write_bytes(b"")
+    with pytest.raises(TaskFailed, match="SessionExampleGen") as error:
+        execute(pipeline, folder / "root", "changed")
+    assert "log.txt" in str(error.value)

@@ -1,0 +1,75 @@
+"""`cabb lineage` answers from the version's own file, and with the checks when the page is there."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from pipeline.commands.lineage import lineage
+from schemas.errors import InputError
+from schemas.lineage import LINEAGE_FILE, Lineage
+
+FACTS = Lineage(
+    run_key="0123456789abcdef",
+    run_id="run-7",
+    data_fingerprint="feed",
+    config_hash="c0ffee",
+    git_commit="abc123",
+    image="registry.example/cabb@sha256:1",
+    train_end="2025-03-24",
+    eval_start="2025-03-24",
+    version=2,
+    parent_version=1,
+    metrics={"p_caba/normalized_entropy": 0.884, "p_caba/calibration": None},
+)
+
+
+def publish(home: Path, facts: Lineage | None = FACTS) -> None:
+    folder = home / "2"
+    folder.mkdir(parents=True)
+    if facts:
+        (folder / LINEAGE_FILE).write_text(facts.to_json())
+
+
+def ask(home: Path, *more: str) -> str:
+    result = CliRunner().invoke(lineage, ["2", "--serving-dir", str(home), *more], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_the_file_alone_answers(tmp_path: Path) -> None:
+    publish(tmp_path)
+    said = ask(tmp_path, "--run", str(tmp_path / "none"))
+    for fact in (
+        "run-7",
+        "2025-03-24",
+        "feed",
+        "abc123",
+        "registry.example",
+        "version 1",
+        "0.8840",
+        "undefined",
+    ):
+        assert fact in said, said
+
+
+def test_the_page_gives_the_reasons_in_words(tmp_path: Path) -> None:
+    publish(tmp_path)
+    page = tmp_path / ".runs/run-7"
+    page.mkdir(parents=True)
+    checks = [{"passed": True, "words": "NE is at most 1"}]
+    verdict = {"version": 2, "sentences": ["It predicts better."], "checks": checks}
+    (page / "results.json").write_text(json.dumps({"verdict": verdict}))
+    said = ask(tmp_path)
+    assert "passed: NE is at most 1" in said and "It predicts better." in said
+
+
+def test_what_is_not_there_is_said(tmp_path: Path) -> None:
+    publish(tmp_path, None)
+    with pytest.raises(InputError, match="no version 9; there are: 2"):
+        CliRunner().invoke(lineage, ["9", "--serving-dir", str(tmp_path)], catch_exceptions=False)
+    with pytest.raises(InputError, match=r"no lineage\.json"):
+        CliRunner().invoke(lineage, ["2", "--serving-dir", str(tmp_path)], catch_exceptions=False)
+    with pytest.raises(InputError, match="--serving-dir"):
+        CliRunner().invoke(lineage, ["2", "--run", str(tmp_path)], catch_exceptions=False)

@@ -1,0 +1,82 @@
+"""The compiled pipeline of every model kind passes the check, for both targets."""
+
+from pathlib import Path
+
+import pytest
+
+from models.settings import MODELS
+from pipeline.config import load_config
+from pipeline.kubeflow import rules, spec
+from pipeline.kubeflow.parameters import PARAMETERS, READS_SERVING_DIR
+
+pytestmark = pytest.mark.slow
+
+IMAGE = "registry.example/cabb@sha256:" + "a" * 64
+ROOTS = {"oss": "s3://bucket/cabb", "vertex": "gs://bucket/cabb"}
+
+
+def compiled(folder: Path, target: str = "oss", **settings: object) -> spec.CompiledPipeline:
+    from pipeline.kubeflow.runner import compile_pipeline
+
+    kubeflow = {
+        "pipeline_root": ROOTS[target],
+        "volumes": {"cabb": "/mnt/cabb"},
+        "resources": {"Trainer": {"cpu": "8"}},
+    }
+    config = load_config(None, {"output": str(folder), "kubeflow": kubeflow, **settings})
+    path = folder / "pipeline.yaml"
+    path.write_text(compile_pipeline(config, IMAGE, target).to_yaml())
+    return spec.load(path)
+
+
+@pytest.mark.parametrize("target", ROOTS)
+@pytest.mark.parametrize("model", MODELS)
+def test_every_model_kind_passes_the_check(tmp_path: Path, model: str, target: str) -> None:
+    pipeline = compiled(tmp_path, target, model=model)
+    assert rules.check(pipeline, target, ["data_fingerprint"]) == []
+    assert pipeline.parameters["model"]["defaultValue"] == model
+    assert bool(pipeline.platform) == (target == "oss")
+
+
+def test_tasks_have_limits_retries_volumes_and_the_right_caches(tmp_path: Path) -> None:
+    pipeline = compiled(tmp_path)
+    tasks = pipeline.tasks()
+    assert tasks["Trainer"].container["resources"]["resourceCpuLimit"] == "8"
+    assert tasks["Trainer"].task["retryPolicy"]["maxRetryCount"] == 2
+    assert "retryPolicy" not in tasks["AnomalyGate"].task
+    cached = {name for name, each in tasks.items() if each.task["cachingOptions"].get("enableCache")}
+    assert tasks.keys() - cached == set(READS_SERVING_DIR)
+    executors = pipeline.platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    assert executors["Trainer_executor"]["pvcMount"] == [{"constant": "cabb", "mountPath": "/mnt/cabb"}]
+
+
+def test_every_parameter_is_declared_and_only_the_fingerprint_has_no_default(tmp_path: Path) -> None:
+    declared = compiled(tmp_path).parameters
+    assert declared.keys() == {each.name for each in PARAMETERS}
+    assert [name for name, each in declared.items() if "defaultValue" not in each] == ["data_fingerprint"]
+
+
+def test_the_same_configuration_compiles_to_the_same_bytes(tmp_path: Path) -> None:
+    compiled(tmp_path)
+    first = (tmp_path / "pipeline.yaml").read_bytes()
+    compiled(tmp_path)
+    assert (tmp_path / "pipeline.yaml").read_bytes() == first
+
+
+def test_every_value_of_a_parameter_has_a_place_in_its_task(tmp_path: Path) -> None:
+    import json
+
+    from pipeline.kubeflow.open_source import with_parameters
+
+    for task in compiled(tmp_path).tasks().values():
+        properties = {}
+        for name, source in task.task.get("inputs", {}).get("parameters", {}).items():
+            value = source.get("runtimeValue", {}).get("constant", f"value of {name}")
+            properties[name] = value
+        before = json.dumps(properties)
+        runtime = json.loads(task.argument("--runtime") or "{}")
+        given = {"inputs": {"parameterValues": properties}}
+        with_parameters(given, runtime.get("fills", {}), runtime.get("run_key", ()), ())
+        assert runtime.get("fills", {}) == {} or json.dumps(properties) != before
+        for name in runtime.get("fills", {}).values():
+            assert name == "run_id" or f"value of runtime_{name}" in json.dumps(properties), (task.name, name)
