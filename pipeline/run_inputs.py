@@ -13,7 +13,7 @@ from pipeline.fingerprint import data_fingerprint, run_key
 from schemas.curated import write_schema
 from schemas.errors import InputError
 from schemas.events import LogSource
-from schemas.lineage import Lineage, baseline_state, push_state
+from schemas.lineage import Lineage, baseline, baseline_state, push_state
 from simulator.store import simulate
 from simulator.worlds import World
 
@@ -72,6 +72,7 @@ def resolve(config: Config, progress: Callable[[int, int], None] | None = None) 
         data_fingerprint=fingerprint,
         config_hash=config.digest(),
         git_commit=git_commit(),
+        production_at_start=judged.number if (judged := baseline(serving_dir, key)) else 0,
         train_start=windows.train_start and windows.train_start.isoformat(),
         train_end=windows.eval_start.isoformat(),
         eval_start=windows.eval_start.isoformat(),
@@ -116,9 +117,11 @@ def _schema(directory: Path, context_columns: list[str]) -> Path:
 
 
 def git_commit() -> str | None:
-    """The commit of the project's checkout, None outside one."""
+    """The commit of the project's own checkout; None when it is installed elsewhere or there is no git."""
     home = Path(__file__).resolve().parent.parent
-    found = subprocess.run(
-        ["git", "-C", str(home), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
-    )
-    return found.stdout.strip() or None
+    command = ["git", "-C", str(home), "rev-parse", "--show-toplevel", "HEAD"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, check=False).stdout.split("\n")
+    except OSError:
+        return None
+    return found[1] if len(found) > 1 and Path(found[0]) == home else None

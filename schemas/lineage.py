@@ -44,6 +44,8 @@ class Lineage(Settings):
     git_commit: str | None = None
     image: str | None = None
     """The container image of the run's tasks, by digest; none when it ran in a local environment."""
+    production_at_start: int | None = None
+    """The version in production when the run began, 0 for none: a push is refused when it changed since."""
     train_start: str | None = None
     train_end: str | None = None
     eval_start: str | None = None

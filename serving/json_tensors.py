@@ -148,7 +148,7 @@ def _array(name: str, value: Any, info: meta_graph_pb2.TensorInfo, limits: Servi
         array[:] = flat
     else:
         shape, array = _numbers(name, value, info.dtype)
-    tensors.check_shape(name, shape, info, limits)
+    tensors.check_shape(name, shape, tensors.input_spec(info), limits)
     return array.reshape(shape)
 
 

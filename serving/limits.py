@@ -24,6 +24,8 @@ class ServingLimits(Settings):
     """Rows of one request."""
     max_elements: Annotated[int, Field(ge=1)] = 4_000_000
     """Values of one tensor: a few bytes can announce a tensor of any size."""
+    batch_wait_ms: Annotated[float, Field(ge=0, le=1000)] = 0.0
+    """How long a request waits for others to be computed with; 0 computes each alone."""
     request_timeout_s: Annotated[float, Field(gt=0)] = 30.0
     """Longest computation, and longest silence of a REST client."""
     poll_s: Annotated[float, Field(gt=0)] = 1.0

@@ -14,6 +14,7 @@ from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from serving import tensors
+from serving.batching import Batcher
 from serving.errors import CODE_OF_NUMBER, ServingError, invalid
 from serving.limits import ServingLimits
 
@@ -38,6 +39,7 @@ class Servable:
 
     def __init__(self, path: Path, limits: ServingLimits):
         self._limits = limits
+        self._batcher = Batcher(limits.max_rows, limits.batch_wait_ms / 1e3) if limits.batch_wait_ms else None
         graph = tf.Graph()
         self._session = tf.compat.v1.Session(graph=graph)
         try:
@@ -45,6 +47,10 @@ class Servable:
                 meta = tf.compat.v1.saved_model.load(self._session, ["serve"], str(path))
             self.signatures: dict[str, meta_graph_pb2.SignatureDef] = {
                 name: each for name, each in meta.signature_def.items() if each.method_name == _PREDICT
+            }
+            self._specs = {
+                name: {each: tensors.input_spec(info) for each, info in signature.inputs.items()}
+                for name, signature in self.signatures.items()
             }
             self._calls: dict[tuple[str, tuple[str, ...]], Any] = {}
             self._warm_up(path / WARMUP_FILE)
@@ -83,9 +89,10 @@ class Servable:
             )
         _check_names(signature.inputs, request.inputs)
         outputs = _chosen(signature, request.output_filter)
+        specs = self._specs[name]
         arrays = {
-            each: tensors.to_array(each, request.inputs[each], signature.inputs[each], self._limits)
-            for each in request.inputs
+            each: tensors.to_array(each, proto, specs[each], self._limits)
+            for each, proto in request.inputs.items()
         }
         return self.run(name, arrays, outputs)
 
@@ -99,16 +106,26 @@ class Servable:
         if len(sizes) > 1:
             rows = ", ".join(f"{n} {len(a)}" for n, a in sorted(arrays.items()) if a.ndim)
             raise invalid(f"Batching Run() input tensors must have equal 0th-dimension size: {rows}")
+        if self._batcher and len(sizes) == 1:
+            values = self._batcher.run(
+                (name, outputs), arrays, lambda whole: self._compute(name, whole, outputs)
+            )
+        else:
+            values = self._compute(name, arrays, outputs)
+        return {each: (signature.outputs[each].dtype, value) for each, value in values.items()}
+
+    def _compute(
+        self, name: str, arrays: dict[str, np.ndarray], outputs: tuple[str, ...]
+    ) -> dict[str, np.ndarray]:
+        """Runs the graph."""
         call = self._call(name, outputs)
         try:
-            values = call(*(arrays[each] for each in sorted(signature.inputs)))
+            values = call(*(arrays[each] for each in sorted(arrays)))
         except tf.errors.OpError as error:
             raise _of_tensorflow(error) from None
         except (TypeError, ValueError, UnicodeError) as error:
             raise invalid(str(error)) from None
-        return {
-            each: (signature.outputs[each].dtype, value) for each, value in zip(outputs, values, strict=True)
-        }
+        return dict(zip(outputs, values, strict=True))
 
     def _call(self, name: str, outputs: tuple[str, ...]) -> Any:
         """The compiled call of a signature for some outputs."""

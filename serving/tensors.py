@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from tensorflow.core.framework import tensor_pb2, types_pb2
@@ -29,14 +30,25 @@ _FIELD_OF = {
 }
 
 
+class InputSpec(NamedTuple):
+    """What a signature says of an input: its type, and its shape with -1 for any size; None is any shape."""
+
+    dtype: int
+    shape: tuple[int, ...] | None
+
+
+def input_spec(info: meta_graph_pb2.TensorInfo) -> InputSpec:
+    """The spec of a signature's input."""
+    shape = info.tensor_shape
+    return InputSpec(info.dtype, None if shape.unknown_rank else tuple(dim.size for dim in shape.dim))
+
+
 def dtype_name(dtype: int) -> str:
     """`float`, `string`, ... as TensorFlow's messages say it."""
     return types_pb2.DataType.Name(dtype).removeprefix("DT_").lower() if dtype in NUMPY_OF else str(dtype)
 
 
-def to_array(
-    name: str, proto: tensor_pb2.TensorProto, info: meta_graph_pb2.TensorInfo, limits: ServingLimits
-) -> np.ndarray:
+def to_array(name: str, proto: tensor_pb2.TensorProto, spec: InputSpec, limits: ServingLimits) -> np.ndarray:
     """The input `name` of a request as an array.
 
     A tensor with fewer values than its shape repeats the last one, as everywhere in TensorFlow.
@@ -44,16 +56,16 @@ def to_array(
     Raises:
         ServingError: INVALID_ARGUMENT, naming the input.
     """
-    if proto.dtype != info.dtype:
+    if proto.dtype != spec.dtype:
         raise invalid(
-            f'input "{name}" is {dtype_name(proto.dtype)}, but the signature expects {dtype_name(info.dtype)}'
+            f'input "{name}" is {dtype_name(proto.dtype)}, but the signature expects {dtype_name(spec.dtype)}'
         )
     if proto.dtype not in NUMPY_OF:
         raise invalid(f"tensor parsing error: {name}")
     shape = tuple(dim.size for dim in proto.tensor_shape.dim)
     if proto.tensor_shape.unknown_rank or any(size < 0 for size in shape):
         raise invalid(f"tensor parsing error: {name}")
-    check_shape(name, shape, info, limits)
+    check_shape(name, shape, spec, limits)
     count, dtype = math.prod(shape), NUMPY_OF[proto.dtype]
     if proto.tensor_content:
         if dtype.kind == "O" or len(proto.tensor_content) != count * dtype.itemsize:
@@ -71,23 +83,20 @@ def to_array(
     return values.reshape(shape)
 
 
-def check_shape(
-    name: str, shape: tuple[int, ...], info: meta_graph_pb2.TensorInfo, limits: ServingLimits
-) -> None:
+def check_shape(name: str, shape: tuple[int, ...], spec: InputSpec, limits: ServingLimits) -> None:
     """Refuses what the signature does not take, and what is larger than the limits.
 
     Raises:
         ServingError: INVALID_ARGUMENT, naming the input.
     """
-    if not info.tensor_shape.unknown_rank:
-        expected = [dim.size for dim in info.tensor_shape.dim]
-        matches = len(shape) == len(expected) and all(
-            want < 0 or want == got for want, got in zip(expected, shape, strict=True)
-        )
-        if not matches:
-            wanted = ",".join("?" if size < 0 else str(size) for size in expected)
-            got = ",".join(map(str, shape))
-            raise invalid(f'input "{name}" has shape [{got}], but the signature expects [{wanted}]')
+    expected = spec.shape
+    if expected is not None and (
+        len(shape) != len(expected)
+        or any(want not in (-1, got) for want, got in zip(expected, shape, strict=True))
+    ):
+        wanted = ",".join("?" if size < 0 else str(size) for size in expected)
+        got = ",".join(map(str, shape))
+        raise invalid(f'input "{name}" has shape [{got}], but the signature expects [{wanted}]')
     if shape and shape[0] > limits.max_rows:
         raise invalid(f"Task size {shape[0]} is larger than maximum input batch size {limits.max_rows}")
     if math.prod(shape) > limits.max_elements:

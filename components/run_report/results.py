@@ -133,7 +133,7 @@ def load_results(path: str | Path) -> dict[str, Any]:
         raise InputError(
             f"{path}: no readable results ({error}); finish a run with `cabb run` first"
         ) from None
-    if not isinstance(results, dict) or results.get("format") != FORMAT:
+    if not isinstance(results, dict) or results.get("format") != FORMAT or "verdict" not in results:
         raise InputError(f"{path}: not results of this version of cabb; run `cabb run` again")
     return results
 

@@ -40,7 +40,8 @@ def publish(
         statistics: serialized training statistics, kept for the next run's drift check.
 
     Raises:
-        InputError: `serving_dir` is not a path of this machine.
+        InputError: `serving_dir` is not a path of this machine, or another version came into production
+            since the run began.
     """
     if "://" in str(serving_dir):
         raise InputError(
@@ -52,6 +53,12 @@ def publish(
     parent = production(root)
     if parent is not None and parent.lineage is not None and parent.lineage.run_key == lineage.run_key:
         return parent
+    expected = lineage.production_at_start
+    if expected is not None and expected != (parent.number if parent else 0):
+        raise InputError(
+            f"{root}: version {parent.number if parent else 0} came into production while this run was judged "
+            f"against version {expected}; run again"
+        )
 
     staging = root / f"{STAGING_PREFIX}{sha256(lineage.run_key.encode()).hexdigest()[:16]}"
     shutil.rmtree(staging, ignore_errors=True)  # left by a run of the same key that was killed

@@ -49,8 +49,10 @@ def similar(category: str, run: Path, similarity: Path | None, k: int) -> None:
     home = similarity or latest_similarity(run)
     try:
         table = SimilarityTable.load(home)
-    except FileNotFoundError:
-        raise InputError(f"{home}: holds no similarity; name the folder with its meta.json") from None
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(
+            f"{home}: holds no readable similarity ({error}); name the folder with its meta.json"
+        ) from None
     leaf = find_leaf(table, category)
     settings = table.meta.get("settings", {})
     unit = f"{settings.get('unit', 'user')}s"

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -89,6 +90,15 @@ def test_an_identical_run_is_answered_by_the_cache(good: tuple[Config, RunResult
     assert len(cached_nodes(printed)) == 13, printed
     assert result.report.read_bytes() == first.report.read_bytes()
     assert len(pushed_versions(config)) == 1
+
+
+def test_a_push_into_a_removed_serving_directory_is_made_again(good: tuple[Config, RunResult]) -> None:
+    config, _ = good
+    shutil.rmtree(config.output / "serving")
+    result, printed = run(config)
+    assert result.outcome is Outcome.PUSHED, f"{result.message}\n{printed}"
+    assert len(pushed_versions(config)) == 1
+    assert "Trainer" in cached_nodes(printed)
 
 
 @pytest.mark.parametrize("planted", ["noise_run_fn", "nan_run_fn"])

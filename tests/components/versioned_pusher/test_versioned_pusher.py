@@ -52,6 +52,13 @@ def test_the_same_run_is_not_pushed_twice(tmp_path):
     assert (first.path / LINEAGE_FILE).stat().st_mtime_ns == before
 
 
+def test_a_version_pushed_since_the_run_began_stops_the_push(tmp_path):
+    push(tmp_path, "a")
+    with pytest.raises(InputError, match="judged against version 0; run again"):
+        publish(tmp_path, Lineage(run_key="b", production_at_start=0), copy_model)
+    assert publish(tmp_path, Lineage(run_key="b", production_at_start=1), copy_model).number == 2
+
+
 def test_statistics_are_kept_for_the_next_drift_check(tmp_path):
     pushed = push(tmp_path, "a", statistics=b"figures")
     assert (pushed.path / STATISTICS_FILE).read_bytes() == b"figures"

@@ -73,3 +73,28 @@ def test_what_is_not_there_is_said(tmp_path: Path) -> None:
         CliRunner().invoke(lineage, ["2", "--serving-dir", str(tmp_path)], catch_exceptions=False)
     with pytest.raises(InputError, match="--serving-dir"):
         CliRunner().invoke(lineage, ["2", "--run", str(tmp_path)], catch_exceptions=False)
+
+
+def test_the_run_history_adds_the_push_and_what_it_read(tmp_path: Path) -> None:
+    from ml_metadata import metadata_store
+    from ml_metadata.proto import metadata_store_pb2 as pb
+
+    publish(tmp_path / "serving/my-store")
+    config = pb.ConnectionConfig()
+    config.sqlite.filename_uri = str(tmp_path / "metadata.sqlite")
+    config.sqlite.connection_mode = pb.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
+    store = metadata_store.MetadataStore(config)
+    text = dict.fromkeys(("push_destination", "lineage"), pb.STRING)
+    pusher = store.put_execution_type(pb.ExecutionType(name="Pusher", properties=text))
+    model = store.put_artifact_type(pb.ArtifactType(name="Model"))
+    for key in (FACTS.run_key, "of another run"):
+        (read,) = store.put_artifacts([pb.Artifact(type_id=model, uri=f"models/{key}")])
+        execution = pb.Execution(type_id=pusher, last_known_state=pb.Execution.COMPLETE)
+        execution.properties["push_destination"].string_value = "{}"
+        execution.properties["lineage"].string_value = json.dumps({"run_key": key})
+        (made,) = store.put_executions([execution])
+        store.put_events([pb.Event(artifact_id=read, execution_id=made, type=pb.Event.INPUT)])
+    del store
+    result = CliRunner().invoke(lineage, ["2", "--run", str(tmp_path)], catch_exceptions=False)
+    assert f"read models/{FACTS.run_key}" in result.output, result.output
+    assert "execution 1: complete" in result.output and "another run" not in result.output
