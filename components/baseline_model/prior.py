@@ -42,8 +42,8 @@ def save_prior(rates: Mapping[str, float], folder: str) -> None:
 def base_rates(files: Sequence[str]) -> dict[str, float]:
     """Share of clicks with each served output's label, over gzip TFRecords of click examples.
 
-    A label policy with several rows per click splits a click's labels over its rows; the click has a label when
-    one of its rows has. Rates stay inside (0, 1).
+    A label policy with several rows per click splits a click's labels over its rows; the click has a label
+    when one of its rows has. Rates stay inside (0, 1).
 
     Args:
         files: shards; all rows of a click are in the same one.

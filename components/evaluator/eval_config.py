@@ -84,9 +84,8 @@ class GateSettings(Settings):
     def _known_columns(cls, slices):
         for column in slices:
             if column not in features.STRINGS and not features.is_context(column):
-                raise ValueError(
-                    f"no column {column!r} to slice by; choose from {', '.join(features.STRINGS)} or a context_ column"
-                )
+                known = ", ".join(features.STRINGS)
+                raise ValueError(f"no column {column!r} to slice by; choose {known} or a context_ column")
         return slices
 
     @field_validator("max_ne", "change_outputs")

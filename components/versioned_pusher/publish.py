@@ -56,8 +56,8 @@ def publish(
     expected = lineage.production_at_start
     if expected is not None and expected != (parent.number if parent else 0):
         raise InputError(
-            f"{root}: version {parent.number if parent else 0} came into production while this run was judged "
-            f"against version {expected}; run again"
+            f"{root}: version {parent.number if parent else 0} came into production while this run was "
+            f"judged against version {expected}; run again"
         )
 
     staging = root / f"{STAGING_PREFIX}{sha256(lineage.run_key.encode()).hexdigest()[:16]}"
