@@ -9,7 +9,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 PYTHON := .venv/bin/python
 ARGS ?=
 
-.PHONY: help setup run test test-fast lint format lock image clean distclean
+.PHONY: help setup run test test-fast test-all lint format lock image clean distclean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,11 +23,14 @@ run: setup ## Run the pipeline (ARGS="..." is passed on to `cabb run`)
 # A file's tests stay together, because importing TensorFlow is what costs.
 PARALLEL := -n auto --dist loadfile
 
-test: setup ## Run all tests on all cores (ARGS="..." is passed on to pytest)
-	@$(PYTHON) -m pytest $(PARALLEL) $(ARGS)
+test: setup ## Run the tests on all cores (ARGS="..." is passed on to pytest)
+	@$(PYTHON) -m pytest -m "not kubeflow" $(PARALLEL) $(ARGS)
 
 test-fast: setup ## Run the tests that are not marked slow
 	@$(PYTHON) -m pytest -m "not slow" $(PARALLEL) $(ARGS)
+
+test-all: setup ## Run every test, the compiled pipeline task by task included
+	@$(PYTHON) -m pytest $(PARALLEL) $(ARGS)
 
 lint: setup ## Check style and formatting
 	@$(PYTHON) -m ruff check .

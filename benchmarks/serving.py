@@ -32,7 +32,7 @@ USER_PREFIXES = ("user_", "session_", "context_", "since_event", "since_session"
 USER_FEATURES = ("hour_of_day", "day_of_week", "recent_items", "recent_leaves")
 
 
-def ways(server, client, call, columns: dict, features) -> dict[str, Callable[[], object]]:
+def ways(server, client, call, servable, columns: dict) -> dict[str, Callable[[], object]]:
     """Each way to score the same candidates, by name."""
     import tensorflow as tf
 
@@ -82,6 +82,7 @@ def ways(server, client, call, columns: dict, features) -> dict[str, Callable[[]
 
     return {
         BASELINE: in_process,
+        "in a session": lambda: servable.run("raw", columns),
         "gRPC": lambda: client.score(columns),
         "gRPC rank": lambda: client.rank(user, candidates),
         "gRPC row by row": row_by_row,
@@ -118,10 +119,13 @@ def main() -> None:
 
     from components.serving_validator.warmup import raw_columns, read_examples
     from serving.client import Client
+    from serving.limits import ServingLimits
     from serving.process import ServerProcess
     from serving.requests import features_of_export
+    from serving.servable import Servable
 
     features = features_of_export(arguments.export)
+    servable = Servable(arguments.export, ServingLimits())
     loaded = tf.saved_model.load(str(arguments.export))
     whole = raw_columns(read_examples(arguments.examples, 500), features)
     with tempfile.TemporaryDirectory() as folder:
@@ -133,7 +137,7 @@ def main() -> None:
             for count in (1, 100, 500):
                 columns = {name: values[:count] for name, values in whole.items()}
                 found = timed(
-                    ways(server, client, loaded.signatures["raw"], columns, features), arguments.rounds
+                    ways(server, client, loaded.signatures["raw"], servable, columns), arguments.rounds
                 )
                 base = np.percentile(found[BASELINE], 50)
                 print(f"{count} candidates, {arguments.rounds} rounds")

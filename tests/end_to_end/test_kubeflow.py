@@ -107,8 +107,8 @@ def test_changed_logs_miss_the_cache_and_a_stale_fingerprint_is_refused(folder: 
     assert after != before
     with pytest.raises(InputError, match=f"data_fingerprint={after}"):
         complete_arguments(pipeline, {"data_fingerprint": before})
-    # The logs' task is asked again, and says in its log what stops it: they were replaced by nothing.
-    log.write_bytes(b"")
+    # The task that reads the logs is asked again, and says in its log what stops it.
+    log.write_bytes(b"no parquet")
     with pytest.raises(TaskFailed, match="SessionExampleGen") as error:
         execute(pipeline, folder / "root", "changed")
     assert "log.txt" in str(error.value)
