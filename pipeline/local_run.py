@@ -85,11 +85,12 @@ def run_locally(config: Config, console: Console, run_fn: str | None = None) -> 
     directory = _new_directory(config.output / "runs", inputs.run_key)
     (directory / "config.yaml").write_text(f"# config_hash: {config.digest()}\n{config.to_yaml()}")
     with _log_to(directory / LOG_FILE):
-        result = _run_nodes(config, inputs, directory, console, run_fn)
+        result = _run_nodes(config, inputs, directory, console, run_fn, directory.name)
         if result.outcome is Outcome.PUSHED and not Path(result.results["verdict"]["path"]).is_dir():
             # The cache remembers a push into a serving directory that was removed or restored since.
-            inputs = replace(inputs, push_state=f"{inputs.push_state}, again in {directory.name}")
-            result = _run_nodes(config, inputs, directory, console, run_fn)
+            run_id = f"{directory.name}-again"
+            inputs = replace(inputs, push_state=f"{inputs.push_state}, in {run_id}")
+            result = _run_nodes(config, inputs, directory, console, run_fn, run_id)
         return result
 
 
@@ -132,7 +133,7 @@ def _resolve_with_progress(config: Config, console: Console) -> RunInputs:
 
 
 def _run_nodes(
-    config: Config, inputs: RunInputs, directory: Path, console: Console, run_fn: str | None
+    config: Config, inputs: RunInputs, directory: Path, console: Console, run_fn: str | None, run_id: str
 ) -> RunResult:
     with console.status("loading TFX"):
         from tfx.orchestration.metadata import sqlite_metadata_connection_config
@@ -146,7 +147,7 @@ def _run_nodes(
     pipeline.metadata_connection_config = sqlite_metadata_connection_config(str(config.output / HISTORY_FILE))
     with RunProgress(console, directory / LOG_FILE) as progress:
         try:
-            outputs = LocalRunner(directory.name, progress.starts, progress.ends).run(pipeline)
+            outputs = LocalRunner(run_id, progress.starts, progress.ends).run(pipeline)
         except Exception as error:
             logging.getLogger("cabb").exception("%s failed", progress.node)
             if (cause := _cause(error, InputError)) is not None:
