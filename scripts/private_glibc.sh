@@ -175,7 +175,7 @@ is_origin() {
     return 1
 }
 
-# fetch_donor_packages OS_RELEASE WORK_DIR: leaves the packages unpacked below WORK_DIR/root.
+# fetch_donor_packages OS_RELEASE WORK_DIR: leaves the packages unpacked below WORK_DIR/unpacked.
 fetch_donor_packages() {
     local os_release="$1" work="$2" origin own donor count i package
     local -a files
@@ -191,15 +191,15 @@ fetch_donor_packages() {
         return 1
     fi
     for ((i = 1; i <= count; i++)); do
-        rm -rf "$work/lists" "$work/cache" "$work/debs" "$work/root"
-        mkdir -p "$work/lists/partial" "$work/cache/archives/partial" "$work/debs" "$work/root"
+        rm -rf "$work/lists" "$work/cache" "$work/debs" "$work/unpacked"
+        mkdir -p "$work/lists/partial" "$work/cache/archives/partial" "$work/debs" "$work/unpacked"
         apt_options "$work/sources/$i.sources" "$work" >"$work/apt.conf"
         apt-get -c "$work/apt.conf" -qq update >"$work/log" 2>&1 || continue
         is_origin "$work/lists" "$origin" "$donor" || continue
         (cd "$work/debs" && apt-get -c "$work/apt.conf" -qq download \
             "${GLIBC_PACKAGES[@]/%//$donor}" >>"$work/log" 2>&1) || continue
         for package in "$work"/debs/*.deb; do
-            dpkg -x "$package" "$work/root"
+            dpkg -x "$package" "$work/unpacked"
         done
         return 0
     done
@@ -217,7 +217,7 @@ give_private_glibc() {
     fetch_donor_packages "$os_release" "$work" || return 1
     rm -rf "$libraries"
     mkdir -p "$libraries"
-    for directory in "$work"/root/lib/x86_64-linux-gnu "$work"/root/usr/lib/x86_64-linux-gnu; do
+    for directory in "$work"/unpacked/lib/x86_64-linux-gnu "$work"/unpacked/usr/lib/x86_64-linux-gnu; do
         [[ ! -d "$directory" ]] || find "$directory" -maxdepth 1 -name '*.so*' -exec cp -a -t "$libraries" {} +
     done
     if [[ ! -x "$loader" ]]; then
