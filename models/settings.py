@@ -27,7 +27,7 @@ class ModelSettings(Settings):
     """A model, its sizes, its losses and how it is trained. Sizes are units, rates are per step."""
 
     model: str = "cabb"
-    """A file of models/ (cabb, last_click, caba_only): see models/registry.py."""
+    """One of `MODELS`."""
 
     @field_validator("model")
     @classmethod
