@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 
 from schemas.settings import Settings
 
-MODELS = ("cabb", "last_click", "caba_only")
+MODELS = ("cabb", "last_click", "caba_only", "any_conversion")
 """A model is a file of models/ of this name."""
 
 

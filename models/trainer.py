@@ -22,6 +22,7 @@ from models import features as names
 from models import inputs, registry
 from models.conversion_model import TOTAL_LOSS, ConversionModel
 from models.feature_space import FeatureSpace
+from models.optimizers import optimizers
 from models.progress import Progress
 from models.settings import ModelSettings
 from models.signatures import ServedModel
@@ -93,7 +94,7 @@ def fit(
     Raises:
       InputError: the data cannot be used, or the loss stopped being finite.
     """
-    _be_deterministic(settings.seed)
+    be_deterministic(settings.seed)
     spec = transform.transformed_feature_spec()
     summary = inputs.summarize_labels(files, spec)
     steps = -(-summary.rows * settings.epochs // settings.batch_size)
@@ -111,11 +112,8 @@ def fit(
         )
 
     model = registry.create(settings, FeatureSpace.of_transform(transform, summary.base_rate))
-    model.prepare(
-        next(iter(batches(0).take(1))),
-        dense=tf_keras.optimizers.Adam(_Schedule(settings.dense_learning_rate, steps, settings)),
-        embedding=tf_keras.optimizers.Adagrad(_Schedule(settings.embedding_learning_rate, steps, settings)),
-    )
+    dense, embedding = optimizers(settings, steps)
+    model.prepare(next(iter(batches(0).take(1))), dense=dense, embedding=embedding)
     model.compile()
     tf.io.gfile.makedirs(run_dir)
     recorder = _Recorder(model, run_dir, resume_dir, steps, summary.rows * settings.epochs)
@@ -127,26 +125,10 @@ def fit(
     return model, summary
 
 
-def _be_deterministic(seed: int) -> None:
+def be_deterministic(seed: int) -> None:
+    """Seeds every generator and asks for ops whose result does not depend on the order of threads."""
     tf_keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
-
-
-class _Schedule(tf_keras.optimizers.schedules.LearningRateSchedule):
-    """Linear warm-up over `warmup_share` of the steps, then a linear fall to `final_share` of the peak."""
-
-    def __init__(self, peak: float, steps: int, settings: ModelSettings):
-        self._peak, self._steps = peak, steps
-        self._warmup, self._final = settings.warmup_share, settings.final_share
-
-    def __call__(self, step):
-        done = (tf.cast(step, tf.float32) + 1) / float(self._steps)
-        rising = done / max(self._warmup, 1e-9)
-        falling = 1 - (1 - self._final) * (done - self._warmup) / (1 - self._warmup)
-        return self._peak * tf.clip_by_value(tf.minimum(rising, falling), 0.0, 1.0)
-
-    def get_config(self):
-        return {"peak": self._peak, "steps": self._steps, "warmup": self._warmup, "final": self._final}
 
 
 class _Recorder(tf_keras.callbacks.Callback):

@@ -1,0 +1,35 @@
+"""How weights move: the two optimisers of a training and their learning rates over its steps."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+import tf_keras
+
+from models.settings import ModelSettings
+
+
+def optimizers(
+    settings: ModelSettings, steps: int
+) -> tuple[tf_keras.optimizers.Optimizer, tf_keras.optimizers.Optimizer]:
+    """(dense, embedding) of a training of `steps` steps: Adam, and Adagrad with sparse updates."""
+    return (
+        tf_keras.optimizers.Adam(Schedule(settings.dense_learning_rate, steps, settings)),
+        tf_keras.optimizers.Adagrad(Schedule(settings.embedding_learning_rate, steps, settings)),
+    )
+
+
+class Schedule(tf_keras.optimizers.schedules.LearningRateSchedule):
+    """Linear warm-up over `warmup_share` of the steps, then a linear fall to `final_share` of the peak."""
+
+    def __init__(self, peak: float, steps: int, settings: ModelSettings):
+        self._peak, self._steps = peak, steps
+        self._warmup, self._final = settings.warmup_share, settings.final_share
+
+    def __call__(self, step):
+        done = (tf.cast(step, tf.float32) + 1) / float(self._steps)
+        rising = done / max(self._warmup, 1e-9)
+        falling = 1 - (1 - self._final) * (done - self._warmup) / (1 - self._warmup)
+        return self._peak * tf.clip_by_value(tf.minimum(rising, falling), 0.0, 1.0)
+
+    def get_config(self):
+        return {"peak": self._peak, "steps": self._steps, "warmup": self._warmup, "final": self._final}
