@@ -1,4 +1,4 @@
-"""How weights move: the two optimisers of a training and their learning rates over its steps."""
+"""How weights move: seeds, the two optimisers of a training and their learning rates over its steps."""
 
 from __future__ import annotations
 
@@ -6,6 +6,12 @@ import tensorflow as tf
 import tf_keras
 
 from models.settings import ModelSettings
+
+
+def be_deterministic(seed: int) -> None:
+    """Seeds every generator and asks for ops whose result does not depend on the order of threads."""
+    tf_keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
 
 
 def optimizers(

@@ -22,7 +22,7 @@ from models import features as names
 from models import inputs, registry
 from models.conversion_model import TOTAL_LOSS, ConversionModel
 from models.feature_space import FeatureSpace
-from models.optimizers import optimizers
+from models.optimizers import be_deterministic, optimizers
 from models.progress import Progress
 from models.settings import ModelSettings
 from models.signatures import ServedModel
@@ -123,12 +123,6 @@ def fit(
     recorder.finish()
     _refuse_non_finite(model)
     return model, summary
-
-
-def be_deterministic(seed: int) -> None:
-    """Seeds every generator and asks for ops whose result does not depend on the order of threads."""
-    tf_keras.utils.set_random_seed(seed)
-    tf.config.experimental.enable_op_determinism()
 
 
 class _Recorder(tf_keras.callbacks.Callback):

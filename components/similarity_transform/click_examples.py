@@ -114,7 +114,7 @@ def example_columns(
 def record_batches(columns: dict[str, np.ndarray | pa.Array]) -> Iterator[pa.RecordBatch]:
     """Batches of at most BATCH_ROWS rows in the form that tf.Example encoding takes: every column a list."""
     listed = {name: _as_list(columns[name]) for name in sorted(columns)}
-    n = len(columns[names.Y_ANY])
+    n = len(next(iter(listed.values())))
     for start in range(0, n, BATCH_ROWS):
         yield pa.RecordBatch.from_arrays(
             [column.slice(start, BATCH_ROWS) for column in listed.values()], names=list(listed)
