@@ -6,6 +6,8 @@ the log's currency. `NEVER` stands for "has not happened" in durations and for "
 positions.
 """
 
+from collections.abc import Iterable
+
 NEVER = -1.0
 SEQUENCE_LENGTH = 20
 
@@ -99,6 +101,10 @@ ALPHA = "alpha"  # weight of the row in L_CABB (eq. 3): relatedness of clicked a
 ROW_WEIGHT = "row_weight"
 WEIGHTS = (ALPHA, ROW_WEIGHT)
 
+VIEWS = ("last_click", "first_click", "linear", "time_decay", "position_based", "mta")
+"""Attribution views (MAL 3.1). A view adds `credit_columns` to a click example, but only if the run's
+`attribution.views` names it; they are labels and weights of training, never inputs."""
+
 P_CABA = "p_caba"
 P_CABB = "p_cabb"
 P_CONVERSION = "p_conversion"
@@ -107,6 +113,44 @@ LABEL_OF_OUTPUT = {P_CABA: Y_CABA, P_CABB: Y_CABB, P_CONVERSION: Y_ANY}
 STRINGS = (*CATEGORICAL, USER_ID, SESSION_ID, USER_ACTIVITY)
 INTEGERS = (*CALENDAR, EVENT_TIME)
 FLOATS = (*NUMERIC, *LABELS, *WEIGHTS)
+
+
+def credit(view: str) -> str:
+    """Column of a click's credit under a view: summed over the purchases it led to, at most 1."""
+    return f"credit_{view}"
+
+
+def credit_caba(view: str) -> str:
+    """The part of `credit` that comes from purchases of the clicked item group, at most 1."""
+    return f"credit_{view}_caba"
+
+
+def credit_cabb(view: str) -> str:
+    """The part of `credit` that comes from purchases of other item groups, at most 1."""
+    return f"credit_{view}_cabb"
+
+
+def credit_alpha(view: str) -> str:
+    """Column of the mean relatedness of clicked and bought category, weighted by the view's CABB credit.
+
+    Rows without such credit have the same weight as in ALPHA.
+    """
+    return f"alpha_{view}"
+
+
+def credit_columns(views: Iterable[str]) -> tuple[str, ...]:
+    """All columns of some views, in order."""
+    return tuple(
+        column(view) for view in views for column in (credit, credit_caba, credit_cabb, credit_alpha)
+    )
+
+
+_CREDITS = frozenset(credit_columns(VIEWS))
+
+
+def is_credit(name: str) -> bool:
+    """Whether a column of click examples belongs to an attribution view."""
+    return name in _CREDITS
 
 
 def is_context(name: str) -> bool:

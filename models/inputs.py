@@ -76,8 +76,8 @@ def training_batches(
       time. skip_batches: batches to leave out at the start, for a resumed training.
 
     Returns:
-      A dataset of (features, labels): dicts of tensors [batch, ...]; labels hold weights too. Only the last
-      batch of the last epoch is smaller.
+      A dataset of (features, labels): dicts of tensors [batch, ...]; labels hold weights and credits too.
+      Only the last batch of the last epoch is smaller.
     """
     dataset = tf.data.TFRecordDataset(list(files), compression_type="GZIP", buffer_size=4 << 20)
     dataset = dataset.shuffle(shuffle_rows, seed=seed, reshuffle_each_iteration=True).repeat(epochs)
@@ -91,5 +91,5 @@ def training_batches(
 def parse(serialized: tf.Tensor, spec: dict[str, tf.io.FixedLenFeature]) -> Batch:
     """Serialised transformed examples [batch] -> (features, labels)."""
     row = tf.io.parse_example(serialized, spec)
-    labels = {name: row.pop(name) for name in (*names.LABELS, *names.WEIGHTS)}
+    labels = {name: row.pop(name) for name in (*names.LABELS, *names.WEIGHTS, *filter(names.is_credit, spec))}
     return row, labels

@@ -42,7 +42,7 @@ def preprocessing_fn(
 
     Returns:
       int64 ids [batch] per categorical, int64 [batch, SEQUENCE_LENGTH] per sequence, `numeric` float32
-      [batch, n_numeric], float32 [batch] per label and weight that is present.
+      [batch, n_numeric], float32 [batch] per label, credit and weight that is present.
 
     Raises:
       InputError: a feature of models/features.py is missing.
@@ -65,7 +65,7 @@ def preprocessing_fn(
     for name, size in features.CALENDAR.items():
         outputs[name] = tf.clip_by_value(tf.cast(_scalar(inputs[name], 0), tf.int64), 0, size - 1) + 1
     outputs[NUMERIC] = _numeric(inputs)
-    for name in (*features.LABELS, *features.WEIGHTS):
+    for name in (*features.LABELS, *features.WEIGHTS, *features.credit_columns(features.VIEWS)):
         if name in inputs:
             outputs[name] = tf.cast(_scalar(inputs[name], 0.0), tf.float32)
     return outputs

@@ -13,6 +13,10 @@ MODELS = ("cabb", "last_click", "caba_only", "any_conversion")
 """A model is a file of models/ of this name."""
 
 
+VIEWS_OF_MODEL: dict[str, tuple[str, ...]] = {}
+"""Attribution views that a model learns from when the configuration names none."""
+
+
 class PreprocessingSettings(Settings):
     """How raw click examples become model inputs."""
 

@@ -38,7 +38,7 @@ class ServedModel(tf.Module):
         self._transformed_names = [
             name
             for name in transform.transformed_feature_spec()
-            if name not in (*names.LABELS, *names.WEIGHTS)
+            if name not in (*names.LABELS, *names.WEIGHTS) and not names.is_credit(name)
         ]
 
     def save(self, directory: str) -> None:

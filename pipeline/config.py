@@ -8,10 +8,10 @@ import hashlib
 import json
 import reprlib
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Self, get_args
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from components.anomaly_gate.anomalies import AnomalySettings
 from components.baseline_model.choice import BaselineSettings
@@ -19,8 +19,9 @@ from components.category_similarity.schemes import SimilaritySettings
 from components.evaluator.eval_config import GateSettings
 from components.run_report.judgement import ReportSettings
 from components.session_example_gen.splits import SplitWindows
+from components.similarity_transform.attribution_views import AttributionSettings
 from components.similarity_transform.labels import LabelSettings
-from models.settings import ModelSettings, PreprocessingSettings
+from models.settings import VIEWS_OF_MODEL, ModelSettings, PreprocessingSettings
 from pipeline.beam_profiles import BeamSettings
 from pipeline.kubeflow.settings import KubeflowSettings
 from pipeline.strict_yaml import parse_yaml
@@ -40,6 +41,7 @@ class Config(Settings):
     split: SplitWindows | None = None
     similarity: SimilaritySettings = SimilaritySettings()
     labels: LabelSettings = LabelSettings()
+    attribution: AttributionSettings = AttributionSettings()
     preprocessing: PreprocessingSettings = PreprocessingSettings()
     model: ModelSettings = ModelSettings()
     anomalies: AnomalySettings = AnomalySettings()
@@ -59,6 +61,18 @@ class Config(Settings):
         if not isinstance(name, str) or name not in PRESETS:
             raise ValueError(f"no such world; choose one of {', '.join(PRESETS)}")
         return {**PRESETS[name].model_dump(), **store}
+
+    @model_validator(mode="after")
+    def _credits_are_per_click(self) -> Self:
+        if self.resolved_attribution().views and self.labels.label_policy != "per_click":
+            raise ValueError("attribution views credit clicks: they need labels.label_policy per_click")
+        return self
+
+    def resolved_attribution(self) -> AttributionSettings:
+        """The attribution settings with the views that the examples of this run carry."""
+        views = self.attribution.views
+        chosen = VIEWS_OF_MODEL.get(self.model.model, ()) if views is None else views
+        return self.attribution.model_copy(update={"views": chosen})
 
     def to_yaml(self) -> str:
         """The resolved settings, defaults included."""

@@ -51,6 +51,7 @@ def create_pipeline(config: Config, inputs: RunInputs, run_fn: str = TRAINER) ->
         source=source,
         windows=windows,
         settings=config.labels.model_dump_json(),
+        attribution=config.resolved_attribution().model_dump_json(),
         code_hash=code_hash(
             "components.similarity_transform",
             "components.category_similarity",

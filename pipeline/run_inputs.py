@@ -1,8 +1,9 @@
 """Resolves what a run reads: logs (or a simulated store), days, schema, and what is in production."""
 
 import hashlib
+import math
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -62,11 +63,13 @@ def resolve(config: Config, progress: Callable[[int, int], None] | None = None) 
     if windows is None:
         if config.data is not None:
             raise InputError("split.eval_start is missing: name the first evaluation day of your logs")
-        windows = last_days(config.store)
+        windows = last_days(config.store, config.resolved_attribution().label_days)
     fingerprint = data_fingerprint(source)
     key = run_key(config, fingerprint)
     serving_dir = config.output / "serving" / config.name
-    schema_file = _schema(config.output / "schemas", source.context_columns)
+    schema_file = _schema(
+        config.output / "schemas", source.context_columns, config.resolved_attribution().views
+    )
     lineage = Lineage(
         run_key=key,
         data_fingerprint=fingerprint,
@@ -100,18 +103,18 @@ def _simulated(world: World, directory: Path, progress: Callable[[int, int], Non
     )
 
 
-def last_days(world: World) -> SplitWindows:
-    """Evaluates a simulated store on its last quarter of days."""
-    eval_days = max(1, round(world.days * EVAL_SHARE_OF_STORE))
+def last_days(world: World, label_days: float = 0) -> SplitWindows:
+    """Evaluates a simulated store on a quarter of its days, the last ones that are old enough for a label."""
+    eval_days = max(1, round(world.days * EVAL_SHARE_OF_STORE)) + math.ceil(label_days)
     end = world.start_date + timedelta(days=world.days)
     return SplitWindows(eval_start=end - timedelta(days=eval_days), eval_end=end)
 
 
-def _schema(directory: Path, context_columns: list[str]) -> Path:
+def _schema(directory: Path, context_columns: Sequence[str], views: Sequence[str]) -> Path:
     """The schema under a name that holds its content's hash: TFX's cache sees the name only."""
     directory.mkdir(parents=True, exist_ok=True)
     draft = directory / "schema.pbtxt"
-    write_schema(draft, context_columns)
+    write_schema(draft, context_columns, views)
     digest = hashlib.sha256(draft.read_bytes()).hexdigest()[:16]
     return draft.rename(directory / f"schema-{digest}.pbtxt")
 

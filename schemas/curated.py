@@ -1,4 +1,4 @@
-"""The curated schema of click examples: `schema.pbtxt`, and its copy with the configured context columns.
+"""The curated schema of click examples: `schema.pbtxt`, and its copy with the configured columns.
 
 `schema.pbtxt` is what runs read. It is written by hand-made rules over `models/features.py`, so that no
 column can be forgotten: change a rule here, then render it again with
@@ -40,7 +40,8 @@ HEADER = """\
 # proto-message: Schema
 #
 # Click examples. Rendered from models/features.py by `python -m schemas.curated`; the rules and the reasons
-# for the thresholds are in schemas/curated.py. Context columns are appended for each run.
+# for the thresholds are in schemas/curated.py. Context and credit columns are
+# appended for each run.
 """
 
 FREQUENT = 0.15
@@ -165,6 +166,11 @@ def _label(name: str) -> schema_pb2.Feature:
     return _annotated(feature, POSITIVE_DIVERGENCE, LABEL)
 
 
+def _credit(name: str) -> schema_pb2.Feature:
+    # No distance: credits follow the purchases, which the labels watch, and the attribution settings.
+    return _feature(name, schema_pb2.FLOAT, low=0.0, high=1.0, in_serving=False)
+
+
 def _weight(name: str) -> schema_pb2.Feature:
     # No distance: alpha follows the similarity settings, and rows per click follow the label policy.
     return _feature(name, schema_pb2.FLOAT, low=0.0, high=1.0, in_serving=False)
@@ -206,9 +212,9 @@ def render() -> str:
     return "".join(parts)
 
 
-def curated_schema(context_columns: Iterable[str] = ()) -> schema_pb2.Schema:
+def curated_schema(context_columns: Iterable[str] = (), views: Iterable[str] = ()) -> schema_pb2.Schema:
     """`schema.pbtxt` with one string feature per context column, named with or without the `context_`
-    prefix."""
+    prefix, and the credit columns of each attribution view."""
     schema = text_format.Parse(SCHEMA.read_text(encoding="utf-8"), schema_pb2.Schema())
     known = {feature.name for feature in schema.feature}
     for column in context_columns:
@@ -216,16 +222,17 @@ def curated_schema(context_columns: Iterable[str] = ()) -> schema_pb2.Schema:
         if name not in known:
             schema.feature.append(_context(name))
             known.add(name)
+    schema.feature.extend(_credit(name) for name in f.credit_columns(views))
     return schema
 
 
-def write_schema(path: str | Path, context_columns: Sequence[str] = ()) -> Path:
+def write_schema(path: str | Path, context_columns: Sequence[str] = (), views: Sequence[str] = ()) -> Path:
     """Writes the schema of a run, for `ImportSchemaGen(schema_file=...)`; returns `path`.
 
     The text depends on its arguments alone, and a file that already says it is left untouched.
     """
     path = Path(path)
-    text = text_format.MessageToString(curated_schema(context_columns))
+    text = text_format.MessageToString(curated_schema(context_columns, views))
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(path.name + ".tmp")

@@ -13,6 +13,12 @@ import numpy as np
 import pyarrow as pa
 
 from components.category_similarity.similarity import SimilarityTable
+from components.similarity_transform.attribution_views import (
+    NO_VIEWS,
+    AttributionSettings,
+    credit_columns,
+    credits_final,
+)
 from components.similarity_transform.labels import (
     Clicks,
     Labels,
@@ -58,17 +64,23 @@ class Labelled:
     Attributes:
         touches: all (example, purchase) pairs, the ones across the split boundary included.
         rows: label rows of mature examples, by split.
+        credits: columns of the attribution views, by example.
         immature: number of examples dropped because their label window was not over, by split.
     """
 
     clicks: Clicks
     touches: Touches
     rows: dict[str, Labels]
+    credits: dict[str, np.ndarray]
     immature: dict[str, int]
 
 
 def label_partition(
-    events: Timeline, similarity: SimilarityTable, settings: LabelSettings, observed: Observed
+    events: Timeline,
+    similarity: SimilarityTable,
+    settings: LabelSettings,
+    observed: Observed,
+    attribution: AttributionSettings = NO_VIEWS,
 ) -> Labelled:
     """Labels of all mature examples of both splits."""
     clicks = find_clicks(events)
@@ -76,7 +88,7 @@ def label_partition(
     seen = within_train(events, clicks, touches)
     ripe = mature(
         events, clicks, settings.window, observed.session_gap, observed.train_end, observed.eval_end
-    )
+    ) & credits_final(events, clicks, attribution, observed.train_end, observed.eval_end)
     in_eval = events.in_eval[clicks.anchor]
     policies = {"train": settings.label_policy, "eval": "per_click"}
     rows, immature = {}, {}
@@ -84,11 +96,15 @@ def label_partition(
         labels = label_rows(events, clicks, seen, similarity, settings, policies[split])
         rows[split] = labels.where((mine & ripe)[labels.example])
         immature[split] = int(np.sum(mine & ~ripe))
-    return Labelled(clicks, touches, rows, immature)
+    credits = credit_columns(events, clicks, similarity, attribution)
+    return Labelled(clicks, touches, rows, credits, immature)
 
 
 def example_columns(
-    features: dict[str, np.ndarray | pa.Array], labels: Labels, negative_alpha: float
+    features: dict[str, np.ndarray | pa.Array],
+    labels: Labels,
+    negative_alpha: float,
+    credits: dict[str, np.ndarray] | None = None,
 ) -> dict[str, np.ndarray | pa.Array]:
     """All columns of models/features.py for the given label rows.
 
@@ -96,6 +112,7 @@ def example_columns(
         features: column name -> values by example (`click_features`).
         labels: rows to write.
         negative_alpha: alpha of rows without a B.
+        credits: column name -> values by example (`credit_columns`); NaN is an alpha without a B.
     """
     take = pa.array(labels.example)
     columns = {
@@ -108,6 +125,8 @@ def example_columns(
     columns[names.LAST_CLICK_CREDIT] = labels.last_click_credit
     columns[names.ALPHA] = np.where(labels.y_cabb > 0, labels.alpha, np.float32(negative_alpha))
     columns[names.ROW_WEIGHT] = labels.row_weight
+    for name, values in (credits or {}).items():
+        columns[name] = np.nan_to_num(values[labels.example], nan=np.float32(negative_alpha))
     return columns
 
 
@@ -182,5 +201,10 @@ def count_labels(events: Timeline, labelled: Labelled) -> dict[str, dict[str, in
             "purchases_after_a_click": int(here[held].sum()),
             "alpha_sum": float(alpha.sum()),
             "alpha_histogram": np.histogram(alpha, ALPHA_BINS, (0.0, 1.0))[0].tolist(),
+            **{
+                name: int(np.count_nonzero(values[rows.example]))
+                for name, values in labelled.credits.items()
+                if not name.startswith(names.ALPHA)
+            },
         }
     return counts

@@ -22,6 +22,7 @@ import apache_beam as beam
 import polars as pl
 
 from components.category_similarity.similarity import SimilarityTable
+from components.similarity_transform.attribution_views import NO_VIEWS, AttributionSettings
 from components.similarity_transform.click_examples import (
     SPLITS,
     Observed,
@@ -86,8 +87,11 @@ class SumTotals(beam.CombineFn):
 class CountPartition(beam.DoFn):
     """First pass: Part -> Totals."""
 
-    def __init__(self, similarity: str, settings: LabelSettings, observed: Observed):
-        self._home, self._settings, self._observed = similarity, settings, observed
+    def __init__(
+        self, similarity: str, settings: LabelSettings, observed: Observed, attribution: AttributionSettings
+    ):
+        self._home, self._settings = similarity, settings
+        self._observed, self._attribution = observed, attribution
 
     def setup(self) -> None:
         self._similarity = SimilarityTable.load(self._home)
@@ -97,7 +101,7 @@ class CountPartition(beam.DoFn):
         events = read_timeline(
             Path(part.train), Path(part.evaluation), observed.time_zone, with_features=False
         )
-        labelled = label_partition(events, self._similarity, settings, observed)
+        labelled = label_partition(events, self._similarity, settings, observed, self._attribution)
         daily = daily_counts(
             events,
             labelled.clicks,
@@ -120,10 +124,11 @@ class WritePartition(beam.DoFn):
         output: str,
         settings: LabelSettings,
         observed: Observed,
+        attribution: AttributionSettings,
         leaf_prices: dict[str, float],
     ):
         self._home, self._output, self._settings = similarity, output, settings
-        self._observed, self._leaf_prices = observed, leaf_prices
+        self._observed, self._attribution, self._leaf_prices = observed, attribution, leaf_prices
 
     def setup(self) -> None:
         self._similarity = SimilarityTable.load(self._home)
@@ -134,11 +139,13 @@ class WritePartition(beam.DoFn):
         if self._popularity is None:
             self._popularity = Popularity(_from_bytes(daily))
         events = read_timeline(Path(part.train), Path(part.evaluation), self._observed.time_zone)
-        labelled = label_partition(events, self._similarity, self._settings, self._observed)
+        labelled = label_partition(
+            events, self._similarity, self._settings, self._observed, self._attribution
+        )
         features = click_features(events, labelled.clicks, self._popularity, self._leaf_prices)
         negative_alpha = mean_alpha if self._settings.negative_alpha == "mean" else 1.0
         for split in SPLITS:
-            columns = example_columns(features, labelled.rows[split], negative_alpha)
+            columns = example_columns(features, labelled.rows[split], negative_alpha, labelled.credits)
             write_examples(columns, Path(self._output, f"Split-{split}", part.shard))
         yield count_labels(events, labelled)
 
@@ -151,6 +158,7 @@ def build_click_examples(
     observed: Observed,
     make_pipeline: Callable[[], beam.Pipeline],
     leaf_prices: dict[str, float] | None = None,
+    attribution: AttributionSettings = NO_VIEWS,
 ) -> dict[str, Any]:
     """Writes Split-train/ and Split-eval/ shards of click examples and label_counts.json below `output`.
 
@@ -160,6 +168,7 @@ def build_click_examples(
         observed: days, session gap and where the splits' logs end (`observed_until`).
         make_pipeline: a new Beam pipeline.
         leaf_prices: mean catalog price by leaf; without it `price_to_leaf` is NEVER.
+        attribution: the views that examples carry; none unless it names them.
 
     Returns:
         What label_counts.json holds.
@@ -172,22 +181,25 @@ def build_click_examples(
         elements = pipeline | "Partitions" >> beam.Create(parts) | "OneByOne" >> beam.Reshuffle()
         totals = (
             elements
-            | "Count" >> beam.ParDo(CountPartition(str(similarity), settings, observed))
+            | "Count" >> beam.ParDo(CountPartition(str(similarity), settings, observed, attribution))
             | "Sum" >> beam.CombineGlobally(SumTotals())
         )
-        write = WritePartition(str(similarity), str(output), settings, observed, leaf_prices or {})
+        write = WritePartition(
+            str(similarity), str(output), settings, observed, attribution, leaf_prices or {}
+        )
         _ = (
             elements
             | "Write" >> beam.ParDo(write, beam.pvalue.AsSingleton(totals))
             | "SumLabels" >> beam.CombineGlobally(sum_label_counts)
-            | "WriteCounts" >> beam.Map(_write_counts, str(output), settings)
+            | "WriteCounts" >> beam.Map(_write_counts, str(output), settings, attribution)
         )
     counts = json.loads(Path(output, COUNTS_FILE).read_text(encoding="utf-8"))
     for split in SPLITS:
         if not counts[split]["rows"]:
             raise InputError(
                 f"{sessions}: the {split} split has no click example ({counts[split]['immature']} clicks too "
-                "young for a label); check the split's dates, click_types and labels.window"
+                "young for a label); check the split's dates, click_types, labels.window and "
+                "attribution.look_back_days"
             )
     return counts
 
@@ -257,11 +269,14 @@ def _sum(values: list[Any]) -> Any:
     return math.fsum(values) if isinstance(values[0], float) else sum(values)
 
 
-def _write_counts(counts: dict[str, Any], output: str, settings: LabelSettings) -> None:
+def _write_counts(
+    counts: dict[str, Any], output: str, settings: LabelSettings, attribution: AttributionSettings
+) -> None:
     for split in counts.values():
         total, positives = split.pop("alpha_sum"), split["y_cabb"]
         split["alpha_mean"] = round(total / positives, 6) if positives else None
     counts["settings"] = settings.model_dump(mode="json")
+    counts["attribution"] = attribution.model_dump(mode="json") if attribution.views else None
     temporary = Path(output, f".{COUNTS_FILE}.tmp")
     temporary.write_text(json.dumps(counts, indent=2) + "\n", encoding="utf-8")
     os.replace(temporary, Path(output, COUNTS_FILE))

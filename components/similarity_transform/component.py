@@ -15,6 +15,7 @@ class SimilarityTransformSpec(component_spec.ComponentSpec):
         "source": ExecutionParameter(type=str),
         "windows": ExecutionParameter(type=str),
         "settings": ExecutionParameter(type=str),
+        "attribution": ExecutionParameter(type=str),
         "code_hash": ExecutionParameter(type=str),
     }
     INPUTS = {
@@ -33,6 +34,7 @@ class SimilarityTransform(base_beam_component.BaseBeamComponent):
         source: JSON of LogSource: time zone, session gap and catalog.
         windows: JSON of SplitWindows: where the splits end, so that young clicks are left out.
         settings: JSON of LabelSettings.
+        attribution: JSON of AttributionSettings.
         code_hash: hash of the sources that decide the result; part of the cache key.
     """
 
@@ -46,6 +48,7 @@ class SimilarityTransform(base_beam_component.BaseBeamComponent):
         source: str,
         windows: str,
         settings: str,
+        attribution: str,
         code_hash: str = "",
     ):
         super().__init__(
@@ -55,6 +58,7 @@ class SimilarityTransform(base_beam_component.BaseBeamComponent):
                 source=source,
                 windows=windows,
                 settings=settings,
+                attribution=attribution,
                 code_hash=code_hash,
                 examples=channel.Channel(type=standard_artifacts.Examples),
             )

@@ -10,6 +10,7 @@ from tfx.types import artifact_utils
 
 from components.session_example_gen.catalog import read_catalog
 from components.session_example_gen.splits import SplitWindows
+from components.similarity_transform.attribution_views import AttributionSettings
 from components.similarity_transform.click_examples import SPLITS
 from components.similarity_transform.click_examples_beam import build_click_examples, observed_until
 from components.similarity_transform.labels import LabelSettings
@@ -49,6 +50,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             ),
             make_pipeline=self._make_beam_pipeline,
             leaf_prices=mean_leaf_prices(read_catalog(source)),
+            attribution=AttributionSettings.model_validate_json(exec_properties["attribution"]),
         )
         examples.split_names = artifact_utils.encode_split_names(list(SPLITS))
         examples_utils.set_payload_format(examples, example_gen_pb2.PayloadFormat.FORMAT_TF_EXAMPLE)

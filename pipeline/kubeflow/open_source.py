@@ -92,12 +92,16 @@ def with_parameters(
         fill(properties, path, run_key(str(value_at(properties, path)), decisive))
 
 
-def with_curated_schema(executor_input: Json, context_columns: Sequence[str]) -> None:
-    """Writes the curated schema where ImportSchemaGen will read it: the image brings it, no volume has to."""
+def with_curated_schema(executor_input: Json, columns: Mapping[str, Sequence[str]]) -> None:
+    """Writes the curated schema where ImportSchemaGen will read it: the image brings it, no volume has to.
+
+    Args:
+        columns: keyword arguments of `write_schema`.
+    """
     from schemas.curated import write_schema
 
     path = Path(tempfile.mkdtemp(prefix="curated-schema-")) / "schema.pbtxt"
-    write_schema(path, list(context_columns))
+    write_schema(path, **columns)
     executor_input["inputs"]["parameterValues"]["schema_file"] = str(path)
 
 

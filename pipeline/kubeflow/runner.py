@@ -87,7 +87,10 @@ def compile_pipeline(config: Config, image: str, target: Target, run_fn: str = T
         container = spec["deploymentSpec"]["executors"][component["executorLabel"]]["container"]
         runtime = _feed(name, task, component)
         if name == "ImportSchemaGen":
-            runtime["curated_schema"] = inputs.source.context_columns
+            runtime["curated_schema"] = {
+                "context_columns": inputs.source.context_columns,
+                "views": config.resolved_attribution().views,
+            }
         if name == "RunReport":
             runtime["keep_page"] = True
         container["args"] += [
@@ -117,7 +120,7 @@ def _inputs(config: Config, image: str) -> RunInputs:
             catalog=str(store / "catalog.parquet"),
             context_columns=["channel", "device", "country"],
         )
-        windows = config.split or last_days(config.store)
+        windows = config.split or last_days(config.store, config.resolved_attribution().label_days)
     else:
         source = config.data
         if config.split is None:

@@ -58,7 +58,7 @@ def prepared(given: dict, inputs_spec: str, outputs_spec: str, runtime: dict) ->
         given: the backend's.
         inputs_spec, outputs_spec: JSON of what the component declares.
         runtime: `fills`, `run_key`, `optional` (see `open_source.with_parameters`) and `curated_schema`, a
-            list of context columns.
+            mapping of what `write_schema` takes.
     """
     executor_input = copy.deepcopy(given)
     open_source.with_types(executor_input, json.loads(inputs_spec), json.loads(outputs_spec))

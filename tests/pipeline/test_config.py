@@ -33,6 +33,10 @@ def test_resolved_config_reads_back_the_same(tmp_path: Path) -> None:
         ("modle: {}", "unknown key 'modle'; did you mean 'model'?"),
         ("model: {lamda_cabb: 0.5}", "unknown key 'model.lamda_cabb'; did you mean 'lambda_cabb'?"),
         ("data: {evnts: [a.parquet]}", "did you mean 'events'?"),
+        (
+            "attribution: {views: [linear]}\nlabels: {label_policy: per_purchase}",
+            "need labels.label_policy per_click",
+        ),
         ("zzzz: 1", "known keys: name, output"),
         ("beam: {partitions: many}", "beam.partitions"),
         ("store: atlantis", "choose one of default"),

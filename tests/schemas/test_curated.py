@@ -67,6 +67,10 @@ def test_context_columns_are_appended_once(tmp_path):
     written = text_format.Parse(path.read_text(), schema_pb2.Schema())
     names = [feature.name for feature in written.feature]
     assert set(names) == COLUMNS | {"context_device", "context_channel"} and len(names) == len(set(names))
+    with_views = curated.curated_schema(views=["linear"]).feature
+    credits = {feature.name: feature for feature in with_views if f.is_credit(feature.name)}
+    assert set(credits) == set(f.credit_columns(["linear"])) and not credits.keys() & COLUMNS
+    assert all("SERVING" in feature.not_in_environment for feature in credits.values())
     before = path.stat().st_mtime_ns
     curated.write_schema(path, ["device", "channel"])
     assert path.stat().st_mtime_ns == before

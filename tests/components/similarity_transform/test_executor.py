@@ -34,6 +34,7 @@ def test_examples_are_standard(tmp_path: Path):
     examples = artifact(standard_artifacts.Examples, "examples")
     properties = {
         "settings": "{}",
+        "attribution": json.dumps({"views": ["last_click", "linear"], "look_back_days": 0.1}),
         "source": json.dumps({"events": ["unused"], "time_zone": TIME_ZONE, "context_columns": ["channel"]}),
         "windows": json.dumps({"eval_start": "2024-03-12"}),
         "code_hash": "x",
@@ -72,6 +73,7 @@ def test_examples_are_standard(tmp_path: Path):
             *names.INTEGERS,
             *names.FLOATS,
             *names.SEQUENCES,
+            *names.credit_columns(["last_click", "linear"]),
             "context_channel",
         }
 

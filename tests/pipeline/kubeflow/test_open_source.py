@@ -111,7 +111,7 @@ def test_the_run_key_follows_what_decides_the_model_and_nothing_else() -> None:
 
 def test_the_schema_needs_no_volume() -> None:
     given = {"inputs": {"parameterValues": {"schema_file": "schema.pbtxt"}}}
-    ready = prepared(given, "{}", "{}", {"curated_schema": ["channel"]})
+    ready = prepared(given, "{}", "{}", {"curated_schema": {"context_columns": ["channel"]}})
     text = Path(ready["inputs"]["parameterValues"]["schema_file"]).read_text()
     assert "channel" in text and "y_cabb" in text
 
