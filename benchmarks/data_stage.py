@@ -82,7 +82,7 @@ def run_beam(data: Path, out: Path, partitions: int) -> dict:
     import apache_beam as beam
     from apache_beam.options.pipeline_options import PipelineOptions
 
-    from components.category_similarity.schemes import SimilaritySettings
+    from components.category_similarity.settings import SimilaritySettings
     from components.category_similarity.similarity_beam import build_similarity
     from components.session_example_gen.catalog import read_catalog
     from components.session_example_gen.sessions_beam import build_sessions

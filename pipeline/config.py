@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 
 from components.anomaly_gate.anomalies import AnomalySettings
 from components.baseline_model.choice import BaselineSettings
-from components.category_similarity.schemes import SimilaritySettings
+from components.category_similarity.settings import SimilaritySettings
 from components.evaluator.eval_config import GateSettings
 from components.run_report.judgement import ReportSettings
 from components.session_example_gen.splits import SplitWindows

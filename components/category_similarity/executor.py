@@ -6,7 +6,7 @@ from tfx import types
 from tfx.dsl.components.base import base_beam_executor
 from tfx.types import artifact_utils
 
-from components.category_similarity.schemes import SimilaritySettings
+from components.category_similarity.settings import SimilaritySettings
 from components.category_similarity.similarity_beam import build_similarity
 
 

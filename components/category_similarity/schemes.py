@@ -1,84 +1,79 @@
-"""How relatedness is computed from co-engagement: one class per scheme, all with the same `table`.
+"""How relatedness is computed from co-engagement: one class per scheme behind one interface.
 
 A new scheme is a class here, its name in `SimilaritySettings.scheme` and a line in `SCHEMES`.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Protocol
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
-from pydantic import Field, field_validator
 
-from components.category_similarity.similarity import CoEngagement, SimilarityTable
-from schemas.events import ADD_TO_CART, CHECKOUT, CLICK, PURCHASE, REMOVE_FROM_CART
-from schemas.settings import Settings
-
-WEIGHABLE = (CLICK, ADD_TO_CART, REMOVE_FROM_CART, CHECKOUT, PURCHASE)
-DEFAULT_WEIGHTS = {CLICK: 1.0, ADD_TO_CART: 3.0, PURCHASE: 5.0}
-
-
-class SimilaritySettings(Settings):
-    """How related categories are found.
-
-    Attributes:
-        scheme: "taxonomy_cf", cosine of co-engagement (CABB 3.3), or "static", all pairs related (alpha 1).
-        unit: the coordinates of a category's vector: whoever engages with two categories relates them.
-        event_weights: w of CABB eq. 1. `click` is any event that counts as a click, a detail view included;
-            a click and its own detail view count once. Types left out weigh 0.
-    """
-
-    scheme: Literal["taxonomy_cf", "static"] = "taxonomy_cf"
-    unit: Literal["user", "session"] = "user"
-    event_weights: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = DEFAULT_WEIGHTS
-
-    @field_validator("event_weights")
-    @classmethod
-    def _known_and_useful(cls, weights: dict[str, float]) -> dict[str, float]:
-        strange = sorted(set(weights) - set(WEIGHABLE))
-        if strange:
-            raise ValueError(f"no weight can be given to {strange[0]!r}; choose from {', '.join(WEIGHABLE)}")
-        if not any(weights.values()):
-            raise ValueError("at least one event weight must be above 0")
-        return weights
+from components.category_similarity.co_engagement import CoEngagement, Level
+from components.category_similarity.item_vectors import embed_items
+from components.category_similarity.settings import SimilaritySettings
+from components.category_similarity.similarity import SimilarityTable
 
 
 class Scheme(Protocol):
-    """Turns co-engagement sums into S."""
+    """Turns co-engagement sums into S.
 
-    def table(self, sums: CoEngagement, settings: SimilaritySettings) -> SimilarityTable:
-        """S over the leaves of `sums`."""
+    Attributes:
+        levels: whose sums it needs; "leaf" always, because a leaf's support is shown whatever the scheme.
+    """
+
+    levels: tuple[Level, ...]
+
+    def table(self, sums: Mapping[Level, CoEngagement], settings: SimilaritySettings) -> SimilarityTable:
+        """S over the leaves of `sums`, and over its items where the scheme relates items."""
         ...
 
 
 class TaxonomyCF:
     """Cosine of the categories' engagement vectors (CABB eq. 2): S_ij = v_i . v_j / (|v_i| |v_j|)."""
 
-    def table(self, sums: CoEngagement, settings: SimilaritySettings) -> SimilarityTable:
-        norms = np.sqrt(sums.squares)
-        cosine = sums.dot / (norms[sums.i] * norms[sums.j])
+    levels: tuple[Level, ...] = ("leaf",)
+
+    def table(self, sums: Mapping[Level, CoEngagement], settings: SimilaritySettings) -> SimilarityTable:
+        leaf = sums["leaf"]
+        norms = np.sqrt(leaf.squares)
+        cosine = leaf.dot / (norms[leaf.i] * norms[leaf.j])
         return SimilarityTable(
-            leaves=sums.leaves,
-            users=sums.users,
-            events=sums.events,
-            i=sums.i,
-            j=sums.j,
+            leaves=leaf.names,
+            users=leaf.users,
+            events=leaf.events,
+            i=leaf.i,
+            j=leaf.j,
             cosine=np.minimum(cosine, 1.0).astype(np.float32),
-            both=sums.both,
+            both=leaf.both,
             otherwise=0.0,
             meta={"settings": settings.model_dump()},
         )
 
 
+class I2I:
+    """Cosine of item embeddings (CABB 4.3, "i2i"); items without one are related as their categories are."""
+
+    levels: tuple[Level, ...] = ("leaf", "item")
+
+    def table(self, sums: Mapping[Level, CoEngagement], settings: SimilaritySettings) -> SimilarityTable:
+        by_leaf = TaxonomyCF().table(sums, settings)
+        return replace(by_leaf, items=embed_items(sums["item"], settings.rank, settings.item_support))
+
+
 class Static:
     """Every pair of items is fully related, alpha = 1: the paper's unweighted setting. Keeps leaf support."""
 
-    def table(self, sums: CoEngagement, settings: SimilaritySettings) -> SimilarityTable:
-        nothing = np.array([], np.int32)
+    levels: tuple[Level, ...] = ("leaf",)
+
+    def table(self, sums: Mapping[Level, CoEngagement], settings: SimilaritySettings) -> SimilarityTable:
+        leaf, nothing = sums["leaf"], np.array([], np.int32)
         return SimilarityTable(
-            leaves=sums.leaves,
-            users=sums.users,
-            events=sums.events,
+            leaves=leaf.names,
+            users=leaf.users,
+            events=leaf.events,
             i=nothing,
             j=nothing,
             cosine=nothing.astype(np.float32),
@@ -88,9 +83,4 @@ class Static:
         )
 
 
-SCHEMES: dict[str, Scheme] = {"taxonomy_cf": TaxonomyCF(), "static": Static()}
-
-
-def similarity_table(sums: CoEngagement, settings: SimilaritySettings) -> SimilarityTable:
-    """S by the configured scheme."""
-    return SCHEMES[settings.scheme].table(sums, settings)
+SCHEMES: dict[str, Scheme] = {"taxonomy_cf": TaxonomyCF(), "i2i": I2I(), "static": Static()}

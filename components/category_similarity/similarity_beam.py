@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import apache_beam as beam
-import polars as pl
 
-from components.category_similarity.schemes import SimilaritySettings, similarity_table
-from components.category_similarity.similarity import SESSION_COLUMNS_READ, CoEngagement, SimilarityTable
-from schemas.errors import InputError
+from components.category_similarity.co_engagement import CoEngagement, Level
+from components.category_similarity.learning import part_sums, refuse_empty, similarity_table, training_parts
+from components.category_similarity.settings import SimilaritySettings
+from components.category_similarity.similarity import SimilarityTable
 
 _COMPACT_AT = 32
 
@@ -37,13 +37,14 @@ def _merged(parts: list[bytes]) -> bytes:
     return CoEngagement.merge([CoEngagement.from_bytes(part) for part in sorted(parts)]).to_bytes()
 
 
-def _sums(path: str, settings: SimilaritySettings) -> bytes:
-    rows = pl.read_parquet(path, columns=list(SESSION_COLUMNS_READ))
-    return CoEngagement.of(rows, settings.unit, settings.event_weights).to_bytes()
+def _sums(part: str, settings: SimilaritySettings) -> Iterator[tuple[Level, bytes]]:
+    for level, sums in part_sums(part, settings).items():
+        yield level, sums.to_bytes()
 
 
-def _save(sums: bytes, output: str, settings: SimilaritySettings) -> None:
-    similarity_table(CoEngagement.from_bytes(sums), settings).save(output)
+def _save(sums: dict[Level, bytes], output: str, settings: SimilaritySettings) -> None:
+    whole = {level: CoEngagement.from_bytes(data) for level, data in sums.items()}
+    similarity_table(whole, settings).save(output)
 
 
 def build_similarity(
@@ -61,24 +62,17 @@ def build_similarity(
     Raises:
         InputError: there are no training sessions, or none of their events has a category and a weight.
     """
-    parts = sorted(str(path) for path in Path(sessions).glob("Split-train/part-*.parquet"))
-    if not parts:
-        raise InputError(
-            f"{sessions}: no training sessions; check the split's dates against those of the log"
-        )
+    parts = [str(part) for part in training_parts(sessions)]
     with make_pipeline() as pipeline:
         _ = (
             pipeline
             | "Partitions" >> beam.Create(parts)
             | "OneByOne" >> beam.Reshuffle()
-            | "CoEngagement" >> beam.Map(_sums, settings)
-            | "Sum" >> beam.CombineGlobally(SumCoEngagement())
+            | "CoEngagement" >> beam.FlatMap(_sums, settings)
+            | "Sum" >> beam.CombinePerKey(SumCoEngagement())
+            | "Together" >> beam.combiners.ToDict()
             | "Write" >> beam.Map(_save, str(output), settings)
         )
     table = SimilarityTable.load(output)
-    if not len(table.leaves) and settings.scheme != "static":
-        raise InputError(
-            f"{sessions}: no training event has both a category and a weight; check category_path "
-            "in the catalog and similarity.event_weights, or set similarity.scheme to static"
-        )
+    refuse_empty(table, sessions)
     return table

@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from components.category_similarity.similarity import SimilarityTable
+from components.category_similarity.similarity import ProductPairs, SimilarityTable
 from components.similarity_transform.timeline import Timeline, ranges
 from schemas.events import PURCHASE
 from schemas.settings import Settings
@@ -232,17 +232,20 @@ def _bought_items(events: Timeline, clicks: Clicks, touches: Touches, similarity
     starts = np.concatenate(([0], ends[:-1] + 1)) if len(ends) else ends
     credited = np.maximum.reduceat(touches.last_click[order], starts) if len(ends) else np.zeros(0, bool)
     # An item group whose leaf changes between purchases counts with its latest.
-    example, item, leaf_b = example[ends], item[ends], events.leaf[purchase[ends]]
-    leaf_a = events.leaf[clicks.anchor[example]]
-    code = leaf_a.astype(np.int64) * len(events.names["leaf"]) + leaf_b
-    distinct, where = np.unique(code, return_inverse=True)
-    leaves = events.names["leaf"]
-    a, b = (leaves.take(pa_index) for pa_index in np.divmod(distinct, max(len(leaves), 1)))
+    example, item, bought = example[ends], item[ends], purchase[ends]
+    clicked = clicks.anchor[example]
     return _Bought(
         example=example,
-        same=item == events.item[clicks.anchor[example]],
+        same=item == events.item[clicked],
         credited=credited,
-        alpha=similarity.lookup(a, b)[where],
+        alpha=similarity.alpha(
+            ProductPairs(
+                leaf_a=events.coded("leaf", clicked),
+                leaf_b=events.coded("leaf", bought),
+                item_a=events.coded("item", clicked),
+                item_b=events.coded("item", bought),
+            )
+        ),
     )
 
 

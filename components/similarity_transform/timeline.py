@@ -105,6 +105,10 @@ class Timeline:
             self.event_type == known.index(event_type) if event_type in known else np.zeros(len(self), bool)
         )
 
+    def coded(self, key: str, rows: np.ndarray) -> pa.DictionaryArray:
+        """Item, leaf or advertiser of some rows, dictionary-encoded."""
+        return pa.DictionaryArray.from_arrays(pa.array(getattr(self, key)[rows]), self.names[key])
+
     def strings(self, key: str, rows: np.ndarray) -> pa.Array:
         """Names of a key column at some rows."""
         codes = {"user_id": self.user, "session_id": self.session_name}.get(key)

@@ -12,8 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.category_similarity.schemes import SimilaritySettings, similarity_table
-from components.category_similarity.similarity import CoEngagement, SimilarityTable
+from components.category_similarity.co_engagement import CoEngagement
+from components.category_similarity.learning import similarity_table
+from components.category_similarity.settings import SimilaritySettings
+from components.category_similarity.similarity import SimilarityTable
 from components.similarity_transform.click_examples import (
     Observed,
     example_columns,
@@ -54,7 +56,7 @@ def events_of(rows: list[dict]):
 def similarity_of(rows: list[dict]) -> SimilarityTable:
     train = pl.from_arrow(to_table([r for r in rows if not is_eval(r)]))
     settings = SimilaritySettings()
-    return similarity_table(CoEngagement.of(train, settings.unit, settings.event_weights), settings)
+    return similarity_table({"leaf": CoEngagement.of(train, settings)}, settings)
 
 
 def features_of(rows: list[dict], window) -> tuple[np.ndarray, dict]:

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from components.category_similarity.schemes import SimilaritySettings
+from components.category_similarity.learning import learn_similarity
+from components.category_similarity.settings import SimilaritySettings
 from components.category_similarity.similarity_beam import build_similarity
 from components.similarity_transform.click_examples_beam import build_click_examples, observed_until
 from components.similarity_transform.labels import LabelSettings
@@ -114,6 +115,17 @@ def test_counts_and_values_are_those_of_the_definitions(rows, tmp_path):
     }
     assert len(negative) == 1
     assert negative.pop() == pytest.approx(np.mean(positive), rel=1e-5)
+
+
+def test_similarity_through_beam_is_the_one_learned_in_process(rows, tmp_path):
+    sessions = write_sessions(rows, tmp_path / "sessions", 3)
+    chosen = SimilaritySettings(scheme="i2i", item_support=1, rank=3)
+    beamed = build_similarity(sessions, tmp_path / "similarity", chosen, make_pipeline)
+    learned = learn_similarity(sessions, chosen)
+    np.testing.assert_array_equal(beamed.leaves, learned.leaves)
+    np.testing.assert_array_equal(beamed.cosine, learned.cosine)
+    np.testing.assert_array_equal(beamed.items.items, learned.items.items)
+    assert len(learned.items.items)
 
 
 def test_an_empty_split_is_an_error_that_says_so(rows, tmp_path):
