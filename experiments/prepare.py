@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from components.category_similarity.schemes import SimilaritySettings
+from components.category_similarity.settings import SimilaritySettings
 from components.category_similarity.similarity import SimilarityTable
 from components.session_example_gen.splits import SplitWindows
 from components.similarity_transform.labels import Labels, LabelSettings

@@ -91,7 +91,7 @@ class Config(Settings):
         return hashlib.sha256(self.decisive_json().encode()).hexdigest()
 
 
-_SHORT_FORMS = {"store": "name", "model": "model"}
+_SHORT_FORMS = {"store": "name", "similarity": "scheme", "model": "model"}
 """`store: high_cabb` is short for `store: {name: high_cabb}`, and so on."""
 
 

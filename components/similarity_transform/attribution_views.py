@@ -17,9 +17,9 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from components.category_similarity.similarity import SimilarityTable
-from components.similarity_transform.labels import HOUR, Clicks
+from components.similarity_transform.labels import HOUR, Clicks, relatedness
 from components.similarity_transform.timeline import Timeline
-from components.similarity_transform.touch_paths import TouchPaths, TouchSettings, find_paths, relatedness
+from components.similarity_transform.touch_paths import TouchPaths, TouchSettings, find_paths
 from models import features as names
 
 View = Literal["last_click", "first_click", "linear", "time_decay", "position_based"]

@@ -238,14 +238,21 @@ def _bought_items(events: Timeline, clicks: Clicks, touches: Touches, similarity
         example=example,
         same=item == events.item[clicked],
         credited=credited,
-        alpha=similarity.alpha(
-            ProductPairs(
-                leaf_a=events.coded("leaf", clicked),
-                leaf_b=events.coded("leaf", bought),
-                item_a=events.coded("item", clicked),
-                item_b=events.coded("item", bought),
-            )
-        ),
+        alpha=relatedness(events, clicked, bought, similarity),
+    )
+
+
+def relatedness(
+    events: Timeline, clicked: np.ndarray, bought: np.ndarray, similarity: SimilarityTable
+) -> np.ndarray:
+    """S of the products of two lists of rows, elementwise: float32 [len(clicked)]."""
+    return similarity.alpha(
+        ProductPairs(
+            leaf_a=events.coded("leaf", clicked),
+            leaf_b=events.coded("leaf", bought),
+            item_a=events.coded("item", clicked),
+            item_b=events.coded("item", bought),
+        )
     )
 
 

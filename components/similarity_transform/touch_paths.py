@@ -1,8 +1,8 @@
 """The touches of every purchase: whom an attribution view may credit (MAL 3.1).
 
 A touch of a purchase is a click of the same user before it, at most `look_back_days` old and in scope. Scopes
-widen from one to the next: the clicked item group is the bought one; or its leaf is; or S(leaf clicked, leaf
-bought) is at least `related_floor`; or anything.
+widen from one to the next: the clicked item group is the bought one; or its leaf is; or S(clicked, bought) is
+at least `related_floor`; or anything.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import Field
 
 from components.category_similarity.similarity import SimilarityTable
-from components.similarity_transform.labels import HOUR, Clicks
+from components.similarity_transform.labels import HOUR, Clicks, relatedness
 from components.similarity_transform.timeline import Timeline, ranges
 from schemas.events import PURCHASE, UNKNOWN
 from schemas.settings import Settings
@@ -25,7 +25,7 @@ class TouchSettings(Settings):
     """Which clicks before a purchase are its touches.
 
     Attributes:
-        scope: `related` asks for S(leaf clicked, leaf bought) >= related_floor.
+        scope: `related` asks for S(clicked, bought) >= related_floor.
         look_back_days: age of the oldest touch, included; across the user's sessions.
         touches: `one_per_session` keeps the latest click in scope of each session.
     """
@@ -97,15 +97,6 @@ def find_paths(
         touch=touch,
         age=events.time[purchase[path]] - events.time[clicks.click[touch]],
     )
-
-
-def relatedness(events: Timeline, a: np.ndarray, b: np.ndarray, similarity: SimilarityTable) -> np.ndarray:
-    """S of the leaves of two lists of rows, elementwise: float32 [len(a)]."""
-    leaves = events.names["leaf"]
-    code = events.leaf[a].astype(np.int64) * len(leaves) + events.leaf[b]
-    distinct, where = np.unique(code, return_inverse=True)
-    one, other = (leaves.take(each) for each in np.divmod(distinct, max(len(leaves), 1)))
-    return similarity.lookup(one, other)[where]
 
 
 def _reach(

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from components.category_similarity.schemes import SimilaritySettings
+from components.category_similarity.settings import SimilaritySettings
 from components.session_example_gen.splits import SplitWindows
 from experiments.prepare import Recipe, prepare
 from models.settings import PreprocessingSettings
