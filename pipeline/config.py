@@ -18,6 +18,7 @@ from components.baseline_model.choice import BaselineSettings
 from components.category_similarity.settings import SimilaritySettings
 from components.evaluator.eval_config import GateSettings
 from components.run_report.judgement import ReportSettings
+from components.serving_validator.settings import ServingCheckSettings
 from components.session_example_gen.splits import SplitWindows
 from components.similarity_transform.attribution_views import AttributionSettings
 from components.similarity_transform.labels import LabelSettings
@@ -47,6 +48,7 @@ class Config(Settings):
     anomalies: AnomalySettings = AnomalySettings()
     baseline: BaselineSettings = BaselineSettings()
     gate: GateSettings = GateSettings()
+    serving_check: ServingCheckSettings = ServingCheckSettings()
     report: ReportSettings = ReportSettings()
     beam: BeamSettings = BeamSettings()
     kubeflow: KubeflowSettings = KubeflowSettings()

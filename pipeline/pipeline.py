@@ -7,6 +7,7 @@ from components import (
     BaselineModel,
     CategorySimilarity,
     RunReport,
+    ServingValidator,
     SessionExampleGen,
     SimilarityTransform,
     VersionedPusher,
@@ -116,9 +117,16 @@ def create_pipeline(config: Config, inputs: RunInputs, run_fn: str = TRAINER) ->
             config.gate, code_hash=code_hash("components.evaluator", "models.features", "models.metrics")
         ),
     )
+    serving_check = ServingValidator(
+        model=trainer.outputs["model"],
+        examples=examples,
+        settings=config.serving_check.model_dump_json(),
+        code_hash=code_hash("components.serving_validator", "serving", "schemas"),
+    )
     pusher = VersionedPusher(
         model=trainer.outputs["model"],
         model_blessing=evaluator.outputs["blessing"],
+        infra_blessing=serving_check.outputs["blessing"],
         evaluation=evaluator.outputs["evaluation"],
         statistics=statistics.outputs["statistics"],
         schema=schema.outputs["schema"],
@@ -139,6 +147,7 @@ def create_pipeline(config: Config, inputs: RunInputs, run_fn: str = TRAINER) ->
         baseline=baseline.outputs["model"],
         evaluation=evaluator.outputs["evaluation"],
         blessing=evaluator.outputs["blessing"],
+        infra_blessing=serving_check.outputs["blessing"],
         pushed_model=pusher.outputs["pushed_model"],
         settings=config.decisive_json(),
         lineage=inputs.lineage.to_json(),
@@ -167,6 +176,7 @@ def create_pipeline(config: Config, inputs: RunInputs, run_fn: str = TRAINER) ->
             trainer,
             baseline,
             evaluator,
+            serving_check,
             pusher,
             report,
         ],

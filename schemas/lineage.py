@@ -3,8 +3,12 @@
     <serving_dir>/
       3/                                        one version: a SavedModel, complete or not there at all
         saved_model.pb, variables/, assets/
-        lineage.json                            `Lineage`: the run, its data and settings, the verdict's
-        figures assets.extra/training_statistics.pb     what the version learned from, for drift
+        assets.extra/
+          cabb.json                             the features it reads, its outputs and settings
+          lineage.json                          `Lineage`: run, data, settings, figures of the verdict
+          schema.pbtxt                          of its raw features
+          training_statistics.pb                what the version learned from, for drift and skew
+          tf_serving_warmup_requests            what TensorFlow Serving asks before it serves the version
       last_version                              the largest number ever given out
 
 TensorFlow Serving loads the largest integer and ignores everything else.
@@ -22,7 +26,8 @@ from pydantic import ValidationError
 from schemas.errors import InputError
 from schemas.settings import Settings
 
-LINEAGE_FILE = "lineage.json"
+LINEAGE_FILE = Path("assets.extra", "lineage.json")
+SCHEMA_FILE = Path("assets.extra", "schema.pbtxt")
 STATISTICS_FILE = Path("assets.extra", "training_statistics.pb")
 LAST_VERSION_FILE = "last_version"
 _NUMBER = re.compile(r"[1-9][0-9]*")

@@ -21,6 +21,7 @@ class RunReportSpec(component_spec.ComponentSpec):
         "baseline": component_spec.ChannelParameter(type=standard_artifacts.Model),
         "evaluation": component_spec.ChannelParameter(type=standard_artifacts.ModelEvaluation),
         "blessing": component_spec.ChannelParameter(type=standard_artifacts.ModelBlessing),
+        "infra_blessing": component_spec.ChannelParameter(type=standard_artifacts.InfraBlessing),
         "pushed_model": component_spec.ChannelParameter(type=standard_artifacts.PushedModel),
     }
     OUTPUTS = {"page": component_spec.ChannelParameter(type=RunPage)}
@@ -56,6 +57,7 @@ class RunReport(base_component.BaseComponent):
         baseline: types.BaseChannel,
         evaluation: types.BaseChannel,
         blessing: types.BaseChannel,
+        infra_blessing: types.BaseChannel,
         pushed_model: types.BaseChannel,
         settings: str,
         code_hash: str,
@@ -71,6 +73,7 @@ class RunReport(base_component.BaseComponent):
             model, model_run: the Trainer's.
             baseline: the BaselineModel's.
             evaluation, blessing: the Evaluator's.
+            infra_blessing: the ServingValidator's.
             pushed_model: the VersionedPusher's.
             settings: YAML or JSON of the whole run's settings, shown on the page; its branch `report`, if
                 any, is `ReportSettings`.
@@ -88,6 +91,7 @@ class RunReport(base_component.BaseComponent):
                 baseline=baseline,
                 evaluation=evaluation,
                 blessing=blessing,
+                infra_blessing=infra_blessing,
                 pushed_model=pushed_model,
                 settings=settings,
                 lineage=lineage,

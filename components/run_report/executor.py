@@ -76,6 +76,7 @@ class Executor(base_executor.BaseExecutor):
             training=_read_json(artifact["model_run"], "training.json"),
             anomalies=_read_json(artifact["anomalies"], "anomalies.json"),
             verdict=verdict(artifact["evaluation"].uri),
+            serving=json.loads(artifact["infra_blessing"].get_string_custom_property("reasons") or "[]"),
             push=_push(artifact["pushed_model"]),
             baseline=_baseline(artifact["baseline"]),
             configuration=configuration,

@@ -59,6 +59,7 @@ class RunRecord:
         training: `training.json`, one mapping per logged window.
         anomalies: `anomalies.json` of the anomaly gate.
         verdict: the gate's answer.
+        serving: why the serving check refused the model, a sentence each; empty if it did not.
         push, baseline: see there.
         configuration: all settings of the run.
         lineage: names and values that identify the run and its parts, in the order shown.
@@ -74,6 +75,7 @@ class RunRecord:
     verdict: Verdict
     push: Push
     baseline: Baseline
+    serving: Sequence[str] = ()
     configuration: Mapping[str, Any] = field(default_factory=dict)
     lineage: Sequence[tuple[str, str]] = ()
     run_key: str | None = None
@@ -157,7 +159,7 @@ def _verdict(
     failed = [check for check in checks if not check["passed"]]
     if push.version is not None:
         state, headline = "pushed", f"Pushed: version {push.version} is ready to serve"
-    elif failed or not record.verdict.pushed:
+    elif failed or record.serving or not record.verdict.pushed:
         keeps = f"production keeps version {old}" if old else "nothing is in production"
         state, headline = "blocked", f"Not pushed: {keeps}"
     else:
@@ -169,8 +171,11 @@ def _verdict(
         "path": push.path,
         "production_version": old,
         "headline": headline,
-        "sentences": _sentences(heads[0], baseline, checks, failed, settings),
-        "reasons": [check["words"] for check in failed],
+        "sentences": [
+            *_sentences(heads[0], baseline, checks, failed, settings),
+            *(["It does not serve as it should."] if record.serving else []),
+        ],
+        "reasons": [*(check["words"] for check in failed), *record.serving],
         "checks": checks,
     }
 

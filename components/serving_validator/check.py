@@ -6,16 +6,15 @@ import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import grpc
 import numpy as np
 import tensorflow as tf
-from pydantic import Field
 from tensorflow_serving.apis import prediction_service_pb2_grpc
 
+from components.serving_validator.settings import ServingCheckSettings
 from components.serving_validator.warmup import EXAMPLES, example_request, raw_columns
-from schemas.settings import Settings
 from serving.client import Client
 from serving.process import ServerProcess
 from serving.requests import Features
@@ -24,27 +23,6 @@ from serving.servable import DEFAULT_SIGNATURE
 REPORT_FILE = "serving.json"
 MODEL = "candidate"
 _CALL_S = 60.0
-
-
-class ServingCheckSettings(Settings):
-    """What is asked of a candidate before it may be pushed."""
-
-    rows: Annotated[int, Field(ge=1, le=10_000)] = 500
-    """Eval examples that are replayed, and compared one by one."""
-    batch: Annotated[int, Field(ge=1, le=10_000)] = 100
-    """Rows of a timed request."""
-    requests: Annotated[int, Field(ge=1)] = 200
-    """Timed requests."""
-    warmup_sizes: list[Annotated[int, Field(ge=1, le=10_000)]] = [1, 100]
-    """Rows of the warm-up requests that travel with the pushed model."""
-    tolerance: Annotated[float, Field(ge=0)] = 1e-5
-    """Largest difference to the prediction made in process."""
-    max_p99_ms: Annotated[float, Field(gt=0)] = 250.0
-    """99th percentile of the timed requests, milliseconds: wide, as the machine trains models too."""
-    max_memory_mb: Annotated[float, Field(gt=0)] = 4000.0
-    """Peak resident memory of the server, TensorFlow included."""
-    start_s: Annotated[float, Field(gt=0)] = 300.0
-    """Until the server answers."""
 
 
 def check_serving(
@@ -84,6 +62,11 @@ def check_serving(
         said = str(error) if isinstance(error, RuntimeError) else f"{error.code().name}: {error.details()}"
         reasons.append(f"serving failed: {said}")
     return {"blessed": not reasons, "reasons": reasons, **found}
+
+
+def refused(rows: int, reason: str) -> dict[str, Any]:
+    """The result for a candidate that cannot even be asked."""
+    return {"blessed": False, "reasons": [reason], "rows": rows}
 
 
 def in_process(export: Path, examples: Sequence[bytes]) -> dict[str, np.ndarray]:

@@ -12,8 +12,10 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
-from components.serving_validator.check import ServingCheckSettings, check_serving, write_report
+from components.serving_validator.check import check_serving, refused, write_report
+from components.serving_validator.settings import ServingCheckSettings
 from components.serving_validator.warmup import read_examples, write_warmup
+from schemas.errors import InputError
 from serving.requests import features_of_export
 
 SPLIT = "eval"
@@ -32,7 +34,7 @@ class Executor(base_executor.BaseExecutor):
         """Writes serving.json and the warmed-up model, and marks `blessing`.
 
         Raises:
-            InputError: there are no eval examples, or the candidate does not describe itself.
+            InputError: there are no eval examples.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         settings = ServingCheckSettings.model_validate_json(exec_properties["settings"])
@@ -43,10 +45,15 @@ class Executor(base_executor.BaseExecutor):
             base = Path(folder, "candidate")
             export = base / "1"
             io_utils.copy_dir(path_utils.serving_model_path(model.uri), str(export))
-            features = features_of_export(export)
-            write_warmup(export, examples, features, settings.warmup_sizes, base.name)
             log = Path(folder, SERVER_LOG)
-            result = check_serving(base, examples, features, settings, log)
+            try:
+                features = features_of_export(export)
+                write_warmup(export, examples, features, settings.warmup_sizes, base.name)
+            except InputError as error:
+                # Without its folder, which is of this execution alone.
+                result = refused(len(examples), str(error).replace(f"{export}/", ""))
+            else:
+                result = check_serving(base, examples, features, settings, log)
             Path(blessing.uri).mkdir(parents=True, exist_ok=True)
             if not result["blessed"] and log.is_file():
                 shutil.copy(log, Path(blessing.uri, SERVER_LOG))

@@ -29,9 +29,22 @@ def to_sessions(
     """
     events = events.sort("user_id", "event_time", ARRIVAL, maintain_order=True)
     events = events.with_columns(pl.int_range(pl.len()).alias(ARRIVAL))  # unique where items share a log row
+    return cleaned(in_sessions(with_products(events, catalog, source, category_separator), source), source)
+
+
+def in_sessions(events: pl.DataFrame, source: LogSource) -> pl.DataFrame:
+    """Events with a session each, and each said once.
+
+    Args:
+        events: as `with_products` gives them, sorted by (user_id, event_time, ARRIVAL); ARRIVAL is different
+            in every row.
+    """
     events = _cut(events, timedelta(minutes=source.session_gap_minutes))
-    events = events.unique(pl.exclude(ARRIVAL), keep="first", maintain_order=True)
-    events = _join(events, catalog, category_separator)
+    return events.unique(pl.exclude(ARRIVAL), keep="first", maintain_order=True)
+
+
+def cleaned(events: pl.DataFrame, source: LogSource) -> pl.DataFrame:
+    """Session rows of what `in_sessions` gives: repeated purchase lines joined, clicks told from twins."""
     within = timedelta(seconds=source.duplicate_seconds)
     events = _merge_purchases(events, within)
     counted = pl.col("event_type").is_in(source.click_types)
@@ -39,10 +52,9 @@ def to_sessions(
     # Only clicks are looked at for twins, so that a purchase between two clicks does not part them.
     clicks = events.filter(counted).select(ARRIVAL, is_click=~_soon_after_previous(same_item, within))
     events = events.join(clicks, on=ARRIVAL, how="left", maintain_order="left")
-    context = [name for name in events.columns if name in source.context_names]
-    return events.with_columns(
-        pl.col("is_click").fill_null(False), pl.col(context).fill_null(UNKNOWN)
-    ).select(session_schema(source.context_columns).names)
+    return events.with_columns(pl.col("is_click").fill_null(False)).select(
+        session_schema(source.context_columns).names
+    )
 
 
 def to_arrow(sessions: pl.DataFrame, source: LogSource) -> pa.Table:
@@ -74,10 +86,15 @@ def _cut(events: pl.DataFrame, gap: timedelta) -> pl.DataFrame:
     return events.with_columns(pl.coalesce("session_id", "cut").alias("session_id")).drop("cut")
 
 
-def _join(events: pl.DataFrame, catalog: pl.DataFrame, separator: str) -> pl.DataFrame:
-    """Adds item, leaf, brand, advertiser, price from the catalog, else the event (price: the other way)."""
+def with_products(
+    events: pl.DataFrame, catalog: pl.DataFrame, source: LogSource, category_separator: str
+) -> pl.DataFrame:
+    """Adds item, leaf, brand, advertiser, price from the catalog, else the event (price: the other way).
+
+    Unknown context becomes UNKNOWN too. Arguments are those of `to_sessions`.
+    """
     paths = events.select(pl.col("category_path").drop_nulls().unique(maintain_order=True))
-    paths = paths.with_columns(leaf=normalised_path(pl.col("category_path"), separator))
+    paths = paths.with_columns(leaf=normalised_path(pl.col("category_path"), category_separator))
     events = events.join(paths, on="category_path", how="left", maintain_order="left")
     events = events.join(catalog, on="product_id", how="left", suffix="_listed", maintain_order="left")
     return events.with_columns(
@@ -87,6 +104,7 @@ def _join(events: pl.DataFrame, catalog: pl.DataFrame, separator: str) -> pl.Dat
             for name in ("leaf", "brand", "advertiser")
         ),
         pl.coalesce("price", "price_listed"),
+        pl.col(source.context_names).fill_null(UNKNOWN),
     ).drop(pl.selectors.ends_with("_listed"), "item_group_id", "category_path")
 
 

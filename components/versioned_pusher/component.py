@@ -71,7 +71,7 @@ class VersionedPusher(base_component.BaseComponent):
             infra_blessing: the serving check's.
             evaluation: gives the lineage its metrics.
             statistics: of the examples; the train split's are kept for the next run's drift check.
-            schema: its hash goes into the lineage.
+            schema: kept with the version, its hash in the lineage.
         """
         super().__init__(
             VersionedPusherSpec(

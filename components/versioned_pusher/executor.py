@@ -18,7 +18,7 @@ from tfx.utils import io_utils
 
 from components.evaluator.verdict import overall_metrics
 from components.versioned_pusher.publish import publish
-from schemas.lineage import LINEAGE_FILE, Lineage
+from schemas.lineage import LINEAGE_FILE, SCHEMA_FILE, STATISTICS_FILE, Lineage
 
 
 class Executor(tfx_pusher.Executor):
@@ -43,14 +43,15 @@ class Executor(tfx_pusher.Executor):
         destination = pusher_pb2.PushDestination()
         json_format.Parse(exec_properties["push_destination"], destination)
         model_path = self.GetModelPath(_as_checked(input_dict))
+        extra = {STATISTICS_FILE: _training_statistics(input_dict), SCHEMA_FILE: _schema(input_dict)}
         version = publish(
             destination.filesystem.base_directory,
-            _lineage(input_dict, exec_properties),
+            _lineage(input_dict, exec_properties, extra[SCHEMA_FILE]),
             copy_model=lambda staging: io_utils.copy_dir(model_path, staging),
-            statistics=_training_statistics(input_dict),
+            extra={path: content for path, content in extra.items() if content is not None},
         )
         fileio.makedirs(pushed.uri)
-        io_utils.write_string_file(os.path.join(pushed.uri, LINEAGE_FILE), version.lineage.to_json())
+        io_utils.write_string_file(os.path.join(pushed.uri, LINEAGE_FILE.name), version.lineage.to_json())
         self._MarkPushed(pushed, pushed_destination=str(version.path), pushed_version=str(version.number))
         logging.info("Version %d is in %s.", version.number, version.path)
 
@@ -63,7 +64,9 @@ def _as_checked(input_dict: dict[str, list[types.Artifact]]) -> dict[str, list[t
     return {key: value for key, value in input_dict.items() if key != "model"}
 
 
-def _lineage(input_dict: dict[str, list[types.Artifact]], exec_properties: dict[str, Any]) -> Lineage:
+def _lineage(
+    input_dict: dict[str, list[types.Artifact]], exec_properties: dict[str, Any], schema: bytes | None
+) -> Lineage:
     lineage = Lineage.model_validate_json(exec_properties["lineage"])
     found: dict[str, Any] = {}
     if lineage.created is None:
@@ -71,11 +74,17 @@ def _lineage(input_dict: dict[str, list[types.Artifact]], exec_properties: dict[
     if input_dict.get("evaluation"):
         metrics = overall_metrics(artifact_utils.get_single_uri(input_dict["evaluation"]))
         found["metrics"] = {name: v if math.isfinite(v) else None for name, v in sorted(metrics.items())}
-    if input_dict.get("schema"):
-        file = io_utils.get_only_uri_in_dir(artifact_utils.get_single_uri(input_dict["schema"]))
-        with fileio.open(file, "rb") as stream:
-            found["schema_hash"] = sha256(stream.read()).hexdigest()
+    if schema is not None:
+        found["schema_hash"] = sha256(schema).hexdigest()
     return lineage.model_copy(update=found)
+
+
+def _schema(input_dict: dict[str, list[types.Artifact]]) -> bytes | None:
+    if not input_dict.get("schema"):
+        return None
+    file = io_utils.get_only_uri_in_dir(artifact_utils.get_single_uri(input_dict["schema"]))
+    with fileio.open(file, "rb") as stream:
+        return stream.read()
 
 
 def _training_statistics(input_dict: dict[str, list[types.Artifact]]) -> bytes | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
 
@@ -15,7 +15,6 @@ from schemas.errors import InputError
 from schemas.lineage import (
     LAST_VERSION_FILE,
     LINEAGE_FILE,
-    STATISTICS_FILE,
     Lineage,
     Version,
     next_number,
@@ -29,7 +28,7 @@ def publish(
     serving_dir: str | Path,
     lineage: Lineage,
     copy_model: Callable[[str], None],
-    statistics: bytes | None = None,
+    extra: Mapping[Path, bytes] | None = None,
 ) -> Version:
     """Makes a model the next version of `serving_dir`, or finds it in production already.
 
@@ -37,7 +36,7 @@ def publish(
         serving_dir: a directory of this machine (or mounted on it): renames must be atomic in it.
         lineage: what the run knows of itself; its `version` and `parent_version` are set here.
         copy_model: writes the SavedModel into the directory it is given, which does not exist yet.
-        statistics: serialized training statistics, kept for the next run's drift check.
+        extra: further files of the version: contents by path inside its folder.
 
     Raises:
         InputError: `serving_dir` is not a path of this machine, or another version came into production
@@ -63,15 +62,13 @@ def publish(
     staging = root / f"{STAGING_PREFIX}{sha256(lineage.run_key.encode()).hexdigest()[:16]}"
     shutil.rmtree(staging, ignore_errors=True)  # left by a run of the same key that was killed
     copy_model(str(staging))
-    if statistics is not None:
-        (staging / STATISTICS_FILE).parent.mkdir(exist_ok=True)
-        (staging / STATISTICS_FILE).write_bytes(statistics)
-
     number = next_number(root)
     lineage = lineage.model_copy(
         update={"version": number, "parent_version": parent.number if parent else None}
     )
-    (staging / LINEAGE_FILE).write_text(lineage.to_json(), encoding="utf-8")
+    for path, content in {**(extra or {}), LINEAGE_FILE: lineage.to_json().encode()}.items():
+        (staging / path).parent.mkdir(parents=True, exist_ok=True)
+        (staging / path).write_bytes(content)
     _write_through(staging)
     _remember(root, number)
     os.rename(staging, root / str(number))  # refused if somebody else made this version meanwhile

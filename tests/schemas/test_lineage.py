@@ -10,7 +10,7 @@ from schemas.errors import InputError
 
 def put(root, number, key=None, parent=None, train_end="2024-03-01"):
     folder = root / str(number)
-    folder.mkdir(parents=True)
+    (folder / ln.LINEAGE_FILE).parent.mkdir(parents=True, exist_ok=True)
     (folder / "saved_model.pb").write_bytes(b"")
     if key:
         facts = ln.Lineage(run_key=key, version=number, parent_version=parent, train_end=train_end)
@@ -67,7 +67,7 @@ def test_numbers_grow_after_a_deletion(tmp_path):
 
 def test_unreadable_lineage_names_file_and_field(tmp_path):
     (put(tmp_path, 3) / ln.LINEAGE_FILE).write_text('{"run_key": "a", "trained_on": 1}')
-    with pytest.raises(InputError, match=r"3/lineage\.json: trained_on"):
+    with pytest.raises(InputError, match=r"3/assets\.extra/lineage\.json: trained_on"):
         ln.versions(tmp_path)
 
 

@@ -35,6 +35,7 @@ def put(serving, number, run_key, parent=None, train_end="2024-03-01"):
     folder = serving / str(number)
     save_prior(dict.fromkeys(f.LABEL_OF_OUTPUT, number / 10), str(folder))
     lineage = Lineage(run_key=run_key, version=number, parent_version=parent, train_end=train_end)
+    (folder / LINEAGE_FILE).parent.mkdir(parents=True, exist_ok=True)
     (folder / LINEAGE_FILE).write_text(lineage.to_json())
 
 

@@ -120,6 +120,7 @@ def test_do_writes_page_and_results_that_repeat(tmp_path: Path, columns: dict, m
         "baseline": [baseline],
         "evaluation": [made(standard_artifacts.ModelEvaluation, "evaluation")],
         "blessing": [made(standard_artifacts.ModelBlessing, "blessing")],
+        "infra_blessing": [made(standard_artifacts.InfraBlessing, "infra_blessing")],
         "pushed_model": [pushed],
     }
     # Reading an evaluation is the evaluator's, and tested there.
@@ -167,6 +168,7 @@ def test_component_takes_what_the_pipeline_has() -> None:
         "baseline": standard_artifacts.Model,
         "evaluation": standard_artifacts.ModelEvaluation,
         "blessing": standard_artifacts.ModelBlessing,
+        "infra_blessing": standard_artifacts.InfraBlessing,
         "pushed_model": standard_artifacts.PushedModel,
     }
     channels = {name: types.Channel(type=kind) for name, kind in kinds.items()}

@@ -106,6 +106,8 @@ def test_the_verdict_comes_first_in_words() -> None:
     assert "Pushed: version 4 is ready to serve" in pushed
     assert re.search(r"It predicts conversions [\d.]+ % better than production", pushed)
     assert pushed.index("Pushed: version 4") < pushed.index("Normalised entropy")
+    slow = Page(render(results_of(serving=("p99 of 100 rows is 900 ms (allowed: 250)",), push=Push()))).text
+    assert "Not pushed" in slow and "p99 of 100 rows is 900 ms" in slow and "Passed every check" not in slow
     blocked = Page(render(results_of(verdict=Verdict(False, (PASSED, FAILED)), push=Push()))).text
     assert "Not pushed: production keeps version 3" in blocked
     assert "1 of 2 checks failed: p_caba: calibration is <not> a number" in blocked

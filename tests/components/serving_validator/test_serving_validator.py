@@ -13,8 +13,9 @@ from tensorflow_serving.apis import prediction_log_pb2
 from tfx.types import artifact_utils, standard_artifacts
 
 from components.serving_validator import check
-from components.serving_validator.check import ServingCheckSettings, beyond_limits, differences
+from components.serving_validator.check import beyond_limits, differences
 from components.serving_validator.executor import Executor
+from components.serving_validator.settings import ServingCheckSettings
 from components.serving_validator.warmup import raw_columns, read_examples, write_warmup
 from components.versioned_pusher.executor import Executor as Pusher
 from schemas.errors import InputError
@@ -119,6 +120,16 @@ def test_a_model_that_does_not_load_is_not(model, examples, tmp_path):
     (reason,) = report["reasons"]
     assert "could not load it" in reason
     assert Path(blessing.uri, "server.log").is_file()
+
+
+def test_a_model_that_does_not_describe_itself_is_not(examples, tmp_path):
+    nameless = standard_artifacts.Model()
+    nameless.uri = str(tmp_path / "nameless")
+    os.makedirs(f"{nameless.uri}/Format-Serving")
+    blessing, report = validate(nameless, examples, tmp_path)
+    assert blessing.get_int_custom_property("blessed") == 0
+    (reason,) = report["reasons"]
+    assert reason.startswith("assets.extra/cabb.json: not the description of a pushed version")
 
 
 def test_a_planted_difference_is_seen():

@@ -13,7 +13,7 @@ from components.versioned_pusher import publish as publishing
 from components.versioned_pusher.executor import Executor
 from components.versioned_pusher.publish import publish
 from schemas.errors import InputError
-from schemas.lineage import LINEAGE_FILE, STATISTICS_FILE, Lineage, production, versions
+from schemas.lineage import LINEAGE_FILE, SCHEMA_FILE, STATISTICS_FILE, Lineage, production, versions
 
 
 def copy_model(staging):
@@ -30,7 +30,11 @@ def push(serving, run_key, **kwargs):
 def test_versions_grow_and_know_their_parent(tmp_path):
     assert [push(tmp_path, key).number for key in "abc"] == [1, 2, 3]
     assert production(tmp_path).lineage.parent_version == 2
-    assert sorted(p.name for p in (tmp_path / "1").iterdir()) == [LINEAGE_FILE, "saved_model.pb", "variables"]
+    assert sorted(p.name for p in (tmp_path / "1").iterdir()) == [
+        LINEAGE_FILE.parent.name,
+        "saved_model.pb",
+        "variables",
+    ]
 
 
 def test_a_deleted_number_does_not_come_back(tmp_path):
@@ -60,7 +64,7 @@ def test_a_version_pushed_since_the_run_began_stops_the_push(tmp_path):
 
 
 def test_statistics_are_kept_for_the_next_drift_check(tmp_path):
-    pushed = push(tmp_path, "a", statistics=b"figures")
+    pushed = push(tmp_path, "a", extra={STATISTICS_FILE: b"figures"})
     assert (pushed.path / STATISTICS_FILE).read_bytes() == b"figures"
     assert production(tmp_path).statistics.read_bytes() == b"figures"
     assert push(tmp_path, "b").statistics is None
@@ -108,9 +112,9 @@ def test_everything_is_on_disk_before_the_rename(tmp_path, monkeypatch):
     order, synced, rename = [], publishing._sync, os.rename
     monkeypatch.setattr(publishing, "_sync", lambda p: (order.append(os.path.basename(p)), synced(p))[1])
     monkeypatch.setattr(publishing.os, "rename", lambda a, b: (order.append("RENAME"), rename(a, b))[1])
-    push(tmp_path, "a", statistics=b"x")
+    push(tmp_path, "a", extra={STATISTICS_FILE: b"x"})
     before = order[: order.index("RENAME")]
-    assert {"saved_model.pb", "variables.index", LINEAGE_FILE, STATISTICS_FILE.name} <= set(before)
+    assert {"saved_model.pb", "variables.index", LINEAGE_FILE.name, STATISTICS_FILE.name} <= set(before)
     assert order[-1] == tmp_path.name
 
 
@@ -178,10 +182,11 @@ def test_blessed_model_is_pushed_with_its_lineage(execute, tmp_path):
     lineage = production(tmp_path / "serving").lineage
     assert (lineage.version, lineage.parent_version, lineage.train_end) == (1, None, "2024-03-01")
     assert lineage.created == "2024-04-01T00:00:00" and len(lineage.schema_hash) == 64
-    assert json.loads((tmp_path / "pushed" / LINEAGE_FILE).read_text())["version"] == 1
+    assert json.loads((tmp_path / "pushed" / LINEAGE_FILE.name).read_text())["version"] == 1
     kept = statistics_pb2.DatasetFeatureStatisticsList()
     kept.ParseFromString(production(tmp_path / "serving").statistics.read_bytes())
     assert kept.datasets[0].num_examples == 77
+    assert "TRAINING" in (tmp_path / "serving" / "1" / SCHEMA_FILE).read_text()
 
 
 @pytest.mark.parametrize("verdicts", [{"blessed": False}, {"blessed": True, "infra_blessed": False}])

@@ -27,7 +27,7 @@ FACTS = Lineage(
 
 def publish(home: Path, facts: Lineage | None = FACTS) -> None:
     folder = home / "2"
-    folder.mkdir(parents=True)
+    (folder / LINEAGE_FILE).parent.mkdir(parents=True)
     if facts:
         (folder / LINEAGE_FILE).write_text(facts.to_json())
 
