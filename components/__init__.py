@@ -6,10 +6,12 @@ from typing import Any
 _HOME_OF = {
     "Sessions": "components.artifacts",
     "Similarity": "components.artifacts",
+    "Attribution": "components.artifacts",
     "AnomalyReport": "components.artifacts",
     "RunPage": "components.artifacts",
     "SessionExampleGen": "components.session_example_gen.component",
     "CategorySimilarity": "components.category_similarity.component",
+    "AttributionModel": "components.attribution_model.component",
     "SimilarityTransform": "components.similarity_transform.component",
     "AnomalyGate": "components.anomaly_gate.component",
     "BaselineModel": "components.baseline_model.component",

@@ -24,6 +24,12 @@ class Similarity(artifact.Artifact):
     TYPE_NAME = "components.Similarity"
 
 
+class Attribution(artifact.Artifact):
+    """The fitted model behind the `mta` view: `mta.npz`, and `mta.json` with its held-out metrics."""
+
+    TYPE_NAME = "components.Attribution"
+
+
 class AnomalyReport(artifact.Artifact):
     """What the anomaly gate saw in the statistics: `anomalies.json`."""
 

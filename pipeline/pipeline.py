@@ -1,11 +1,10 @@
 """The pipeline: logs, sessions, similarity, labelled clicks, model, verdict, pushed version, report."""
 
-import json
-
 from tfx import v1 as tfx
 
 from components import (
     AnomalyGate,
+    AttributionModel,
     BaselineModel,
     CategorySimilarity,
     RunReport,
@@ -48,20 +47,36 @@ def create_pipeline(config: Config, inputs: RunInputs, run_fn: str = TRAINER) ->
         settings=config.similarity.model_dump_json(),
         code_hash=code_hash("components.category_similarity", "schemas"),
     )
+    attribution = config.resolved_attribution()
+    data_hash = code_hash(
+        "components.similarity_transform",
+        "components.attribution_model",
+        "components.category_similarity",
+        "components.session_example_gen",
+        "models.features",
+        "models.metrics",
+        "schemas",
+    )
+    mta = []
+    if "mta" in attribution.views:
+        mta = [
+            AttributionModel(
+                sessions=sessions.outputs["sessions"],
+                similarity=similarity.outputs["similarity"],
+                settings=attribution.model_dump_json(),
+                session_gap_minutes=float(inputs.source.session_gap_minutes),
+                code_hash=data_hash,
+            )
+        ]
     clicks = SimilarityTransform(
         sessions=sessions.outputs["sessions"],
         similarity=similarity.outputs["similarity"],
         source=source,
         windows=windows,
         settings=config.labels.model_dump_json(),
-        attribution=config.resolved_attribution().model_dump_json(),
-        code_hash=code_hash(
-            "components.similarity_transform",
-            "components.category_similarity",
-            "components.session_example_gen",
-            "models.features",
-            "schemas",
-        ),
+        attribution=attribution.model_dump_json(),
+        mta=mta[0].outputs["attribution"] if mta else None,
+        code_hash=data_hash,
     )
     examples = clicks.outputs["examples"]
 
@@ -100,7 +115,6 @@ def create_pipeline(config: Config, inputs: RunInputs, run_fn: str = TRAINER) ->
         custom_config={"settings": config.model.model_dump_json(), "code_hash": models_hash},
     )
 
-    label_of_output = config.model.label_of_output()
     baseline = BaselineModel(
         examples=examples,
         serving_dir=serving_dir,
@@ -108,7 +122,6 @@ def create_pipeline(config: Config, inputs: RunInputs, run_fn: str = TRAINER) ->
         run_key=inputs.run_key,
         serving_state=inputs.baseline_state,
         settings=config.baseline.model_dump_json(),
-        label_of_output=json.dumps(label_of_output),
         code_hash=code_hash("components.baseline_model", "models.features", "schemas"),
     )
     evaluator = tfx.components.Evaluator(
@@ -118,9 +131,7 @@ def create_pipeline(config: Config, inputs: RunInputs, run_fn: str = TRAINER) ->
         baseline_model=baseline.outputs["model"],
         schema=schema.outputs["schema"],
         eval_config=eval_config(
-            config.gate,
-            label_of_output,
-            code_hash=code_hash("components.evaluator", "models.features", "models.metrics"),
+            config.gate, code_hash=code_hash("components.evaluator", "models.features", "models.metrics")
         ),
     )
     serving_check = ServingValidator(
@@ -163,7 +174,6 @@ def create_pipeline(config: Config, inputs: RunInputs, run_fn: str = TRAINER) ->
             "components.evaluator",
             "models.features",
             "models.metrics",
-            "models.settings",
             "schemas",
         ),
     )
@@ -174,6 +184,7 @@ def create_pipeline(config: Config, inputs: RunInputs, run_fn: str = TRAINER) ->
         components=[
             sessions,
             similarity,
+            *mta,
             clicks,
             schema,
             statistics,

@@ -57,8 +57,7 @@ class ScoredClicks:
     Attributes:
         user: user ids, bytes or str.
         event_time_us: time of the click, microseconds since the epoch, UTC.
-        label_of_output: column of the label that each served output is judged against.
-        labels: those columns, in [0, 1]; a click is a positive when it is above 0.
+        labels: y_caba, y_cabb and y_any, 0 or 1.
         alpha: relatedness weight of the row (CABB eq. 3).
         slices: values of the slice columns, str.
         candidate: predictions of the new model by served output.
@@ -67,7 +66,6 @@ class ScoredClicks:
 
     user: np.ndarray
     event_time_us: np.ndarray
-    label_of_output: Mapping[str, str]
     labels: Mapping[str, np.ndarray]
     alpha: np.ndarray
     slices: Mapping[str, np.ndarray]
@@ -77,18 +75,11 @@ class ScoredClicks:
     def __len__(self) -> int:
         return len(self.user)
 
-    def label(self, output: str) -> np.ndarray:
-        """What a served output is judged against, [clicks]."""
-        return self.labels[self.label_of_output[output]]
-
 
 def judge_heads(clicks: ScoredClicks, settings: ReportSettings) -> list[dict[str, Any]]:
     """One entry per served output: metrics of both models, their paired change, and the calibration bins."""
     group = sums.user_group(clicks.user)
-    return [
-        _judge_head(clicks, output, _title(title, clicks.label_of_output[output]), group, settings)
-        for output, title in HEADS
-    ]
+    return [_judge_head(clicks, output, title, group, settings) for output, title in HEADS]
 
 
 def judge_slices(clicks: ScoredClicks, settings: ReportSettings) -> list[dict[str, Any]]:
@@ -100,22 +91,19 @@ def judge_slices(clicks: ScoredClicks, settings: ReportSettings) -> list[dict[st
     ]
 
 
-def _title(title: str, label: str) -> str:
-    return f"{title} ({label})" if features.is_credit(label) else title
-
-
 def _judge_head(
     clicks: ScoredClicks, output: str, title: str, group: np.ndarray, settings: ReportSettings
 ) -> dict[str, Any]:
-    label = clicks.label(output)
+    label_name = features.LABEL_OF_OUTPUT[output]
+    label = clicks.labels[label_name]
     candidate = clicks.candidate[output]
     baseline = clicks.baseline[output] if clicks.baseline is not None else None
     return {
         "output": output,
-        "label": clicks.label_of_output[output],
+        "label": label_name,
         "title": title,
         "rows": len(label),
-        "positives": int(np.count_nonzero(label)),
+        "positives": int(label.sum()),
         "base_rate": _number(label.mean() if len(label) else math.nan),
         "candidate": _scores(clicks.user, group, label, candidate, settings),
         "baseline": _scores(clicks.user, group, label, baseline, settings) if baseline is not None else None,
@@ -229,7 +217,7 @@ def _calibration_bins(
                 "low": low,
                 "high": high,
                 "clicks": int(inside.sum()),
-                "positives": int(np.count_nonzero(y)),
+                "positives": int(y.sum()),
             }
         )
     return bins
@@ -249,7 +237,7 @@ def _judge_slice(
     if name == features.USER_ACTIVITY:
         levels = {level: place for place, level in enumerate(features.USER_ACTIVITY_LEVELS)}
         kept = np.array(sorted(kept, key=lambda code: levels.get(found[code], len(levels))), dtype=int)
-    label = clicks.label(features.P_CONVERSION)
+    label = clicks.labels[features.Y_ANY]
     rows = []
     for code in kept:
         inside = codes == code
@@ -262,7 +250,7 @@ def _judge_slice(
             {
                 "value": str(found[code]),
                 "clicks": int(inside.sum()),
-                "positives": int(np.count_nonzero(y)),
+                "positives": int(y.sum()),
                 "base_rate": float(y.mean()),
                 "ne": _number(ne),
                 "baseline_ne": _number(sums.normalized_entropy(sums.binary_sums(y, baseline)))

@@ -6,6 +6,7 @@ what its clicks get of all purchases, at most 1, and apart for purchases of its 
 others (CABB).
 
 A new view is one function from paths to weights, listed in `_WEIGHTS`, and its name in models.features.VIEWS.
+Weights of `mta` come from a fitted model (components/attribution_model).
 """
 
 from __future__ import annotations
@@ -16,13 +17,15 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
+from components.attribution_model.mta import Mta, MtaSettings
+from components.attribution_model.session_journeys import journeys_of
 from components.category_similarity.similarity import SimilarityTable
 from components.similarity_transform.labels import HOUR, Clicks, relatedness
 from components.similarity_transform.timeline import Timeline
-from components.similarity_transform.touch_paths import TouchPaths, TouchSettings, find_paths
+from components.similarity_transform.touch_paths import TouchPaths, TouchSettings, purchase_paths
 from models import features as names
 
-View = Literal["last_click", "first_click", "linear", "time_decay", "position_based"]
+View = Literal["last_click", "first_click", "linear", "time_decay", "position_based", "mta"]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -33,11 +36,13 @@ class AttributionSettings(TouchSettings):
         views: None: those that the chosen model learns from.
         half_life_days: of `time_decay`: a touch this much older than another weighs half as much.
         position_weights: of `position_based`: the first touch, the last, and those between them together.
+        mta: how the model behind the `mta` view is learned.
     """
 
     views: tuple[View, ...] | None = None
     half_life_days: float = Field(1, gt=0)
     position_weights: tuple[Share, Share, Share] = (0.4, 0.4, 0.2)
+    mta: MtaSettings = MtaSettings()
 
     @property
     def label_days(self) -> float:
@@ -56,9 +61,34 @@ class AttributionSettings(TouchSettings):
 NO_VIEWS = AttributionSettings(views=())
 
 
-def path_weights(view: str, paths: TouchPaths, settings: AttributionSettings) -> np.ndarray:
-    """Credit of every touch under a view, [q]; those of a path sum to 1."""
+def rule_credits(view: str, paths: TouchPaths, settings: AttributionSettings) -> np.ndarray:
+    """Credit of every touch under a rule-based view, [q]; those of a path sum to 1."""
     return normalised(_WEIGHTS[view](paths, settings), paths)
+
+
+def path_credits(
+    events: Timeline,
+    clicks: Clicks,
+    paths: TouchPaths,
+    similarity: SimilarityTable,
+    settings: AttributionSettings,
+    mta: Mta | None = None,
+) -> dict[str, np.ndarray]:
+    """Credit of every touch under each view of the settings, [q] by view; those of a path sum to 1.
+
+    Raises:
+        ValueError: the `mta` view without its model.
+    """
+    credits = {}
+    for view in settings.views or ():
+        if view != "mta":
+            credits[view] = rule_credits(view, paths, settings)
+        elif mta is None:
+            raise ValueError("the mta view needs a fitted model")
+        else:
+            journeys = journeys_of(events, clicks, paths, similarity, settings.mta.channel)
+            credits[view] = normalised(mta.effects(journeys), paths)
+    return credits
 
 
 def normalised(weights: np.ndarray, paths: TouchPaths) -> np.ndarray:
@@ -106,7 +136,11 @@ _WEIGHTS: dict[str, Callable[[TouchPaths, AttributionSettings], np.ndarray]] = {
 
 
 def credit_columns(
-    events: Timeline, clicks: Clicks, similarity: SimilarityTable, settings: AttributionSettings
+    events: Timeline,
+    clicks: Clicks,
+    similarity: SimilarityTable,
+    settings: AttributionSettings,
+    mta: Mta | None = None,
 ) -> dict[str, np.ndarray]:
     """The columns `models.features.credit_columns(settings.views)`, float32 [m] by example.
 
@@ -115,8 +149,8 @@ def credit_columns(
     """
     if not settings.views:
         return {}
-    paths = find_paths(events, clicks, similarity, settings)
-    example, bought = clicks.example[paths.touch], paths.purchase[paths.path]
+    paths = purchase_paths(events, clicks, similarity, settings)
+    example, bought = clicks.example[paths.touch], paths.end[paths.path]
     anchor = clicks.anchor[example]
     seen = events.in_eval[anchor] | ~events.in_eval[bought]
     same = seen & (events.item[anchor] == events.item[bought])
@@ -124,8 +158,7 @@ def credit_columns(
     same = np.flatnonzero(same)
     alpha = relatedness(events, anchor[other], bought[other], similarity)
     columns = {}
-    for view in settings.views:
-        credit = path_weights(view, paths, settings)
+    for view, credit in path_credits(events, clicks, paths, similarity, settings, mta).items():
         caba = np.bincount(example[same], credit[same], len(clicks.anchor))
         cabb = np.bincount(example[other], credit[other], len(clicks.anchor))
         related = np.bincount(example[other], credit[other] * alpha, len(clicks.anchor))

@@ -16,7 +16,6 @@ from components.category_similarity.similarity import SimilarityTable
 from components.similarity_transform.attribution_views import (
     NO_VIEWS,
     AttributionSettings,
-    credit_columns,
     credits_final,
 )
 from components.similarity_transform.labels import (
@@ -64,14 +63,12 @@ class Labelled:
     Attributes:
         touches: all (example, purchase) pairs, the ones across the split boundary included.
         rows: label rows of mature examples, by split.
-        credits: columns of the attribution views, by example.
         immature: number of examples dropped because their label window was not over, by split.
     """
 
     clicks: Clicks
     touches: Touches
     rows: dict[str, Labels]
-    credits: dict[str, np.ndarray]
     immature: dict[str, int]
 
 
@@ -96,8 +93,7 @@ def label_partition(
         labels = label_rows(events, clicks, seen, similarity, settings, policies[split])
         rows[split] = labels.where((mine & ripe)[labels.example])
         immature[split] = int(np.sum(mine & ~ripe))
-    credits = credit_columns(events, clicks, similarity, attribution)
-    return Labelled(clicks, touches, rows, credits, immature)
+    return Labelled(clicks, touches, rows, immature)
 
 
 def example_columns(
@@ -180,7 +176,9 @@ def _framed(records: list[bytes]) -> bytes:
     return b"".join(parts)
 
 
-def count_labels(events: Timeline, labelled: Labelled) -> dict[str, dict[str, int | float | list[int]]]:
+def count_labels(
+    events: Timeline, labelled: Labelled, credits: dict[str, np.ndarray]
+) -> dict[str, dict[str, int | float | list[int]]]:
     """Counts of one partition by split; `sum_label_counts` adds them up."""
     counts = {}
     purchase = events.of_type(PURCHASE)
@@ -203,7 +201,7 @@ def count_labels(events: Timeline, labelled: Labelled) -> dict[str, dict[str, in
             "alpha_histogram": np.histogram(alpha, ALPHA_BINS, (0.0, 1.0))[0].tolist(),
             **{
                 name: int(np.count_nonzero(values[rows.example]))
-                for name, values in labelled.credits.items()
+                for name, values in credits.items()
                 if not name.startswith(names.ALPHA)
             },
         }

@@ -21,8 +21,9 @@ from zoneinfo import ZoneInfo
 import apache_beam as beam
 import polars as pl
 
+from components.attribution_model.mta import Mta
 from components.category_similarity.similarity import SimilarityTable
-from components.similarity_transform.attribution_views import NO_VIEWS, AttributionSettings
+from components.similarity_transform.attribution_views import NO_VIEWS, AttributionSettings, credit_columns
 from components.similarity_transform.click_examples import (
     SPLITS,
     Observed,
@@ -125,13 +126,16 @@ class WritePartition(beam.DoFn):
         settings: LabelSettings,
         observed: Observed,
         attribution: AttributionSettings,
+        mta: str | None,
         leaf_prices: dict[str, float],
     ):
         self._home, self._output, self._settings = similarity, output, settings
-        self._observed, self._attribution, self._leaf_prices = observed, attribution, leaf_prices
+        self._observed, self._leaf_prices = observed, leaf_prices
+        self._attribution, self._mta_home = attribution, mta
 
     def setup(self) -> None:
         self._similarity = SimilarityTable.load(self._home)
+        self._mta = Mta.load(self._mta_home) if self._mta_home else None
         self._popularity: Popularity | None = None
 
     def process(self, part: Part, totals: tuple[bytes, float]) -> Iterator[dict[str, Any]]:
@@ -142,12 +146,13 @@ class WritePartition(beam.DoFn):
         labelled = label_partition(
             events, self._similarity, self._settings, self._observed, self._attribution
         )
+        credits = credit_columns(events, labelled.clicks, self._similarity, self._attribution, self._mta)
         features = click_features(events, labelled.clicks, self._popularity, self._leaf_prices)
         negative_alpha = mean_alpha if self._settings.negative_alpha == "mean" else 1.0
         for split in SPLITS:
-            columns = example_columns(features, labelled.rows[split], negative_alpha, labelled.credits)
+            columns = example_columns(features, labelled.rows[split], negative_alpha, credits)
             write_examples(columns, Path(self._output, f"Split-{split}", part.shard))
-        yield count_labels(events, labelled)
+        yield count_labels(events, labelled, credits)
 
 
 def build_click_examples(
@@ -159,6 +164,7 @@ def build_click_examples(
     make_pipeline: Callable[[], beam.Pipeline],
     leaf_prices: dict[str, float] | None = None,
     attribution: AttributionSettings = NO_VIEWS,
+    mta: str | Path | None = None,
 ) -> dict[str, Any]:
     """Writes Split-train/ and Split-eval/ shards of click examples and label_counts.json below `output`.
 
@@ -169,6 +175,7 @@ def build_click_examples(
         make_pipeline: a new Beam pipeline.
         leaf_prices: mean catalog price by leaf; without it `price_to_leaf` is NEVER.
         attribution: the views that examples carry; none unless it names them.
+        mta: a saved Mta, if the views hold mta.
 
     Returns:
         What label_counts.json holds.
@@ -185,7 +192,13 @@ def build_click_examples(
             | "Sum" >> beam.CombineGlobally(SumTotals())
         )
         write = WritePartition(
-            str(similarity), str(output), settings, observed, attribution, leaf_prices or {}
+            str(similarity),
+            str(output),
+            settings,
+            observed,
+            attribution,
+            str(mta) if mta else None,
+            leaf_prices or {},
         )
         _ = (
             elements
@@ -232,9 +245,7 @@ def observed_until(
         sessions: a Sessions artifact; the last event is read from the files' statistics.
         eval_start, eval_end: first day of the eval split, and the day after its last (None: all there is).
     """
-    last = max(
-        (_last_event(Path(path)) for part in list_parts(Path(sessions)) for path in part[1:]), default=0
-    )
+    last = max((last_event(path) for part in list_parts(Path(sessions)) for path in part[1:]), default=0)
 
     def end(day: date | None) -> int:
         if day is None:
@@ -245,8 +256,9 @@ def observed_until(
     return Observed(time_zone, round(session_gap_minutes * 60e6), end(eval_start), end(eval_end))
 
 
-def _last_event(path: Path) -> int:
-    if not path.exists():
+def last_event(path: str | Path) -> int:
+    """Time of the latest event of a file of sessions, microseconds since the epoch; 0 without one."""
+    if not Path(path).exists():
         return 0
     last = pl.scan_parquet(path).select(pl.col("event_time").max().dt.epoch("us")).collect().item()
     return last or 0

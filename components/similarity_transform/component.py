@@ -4,7 +4,7 @@ from tfx.dsl.components.base import base_beam_component, executor_spec
 from tfx.types import channel, component_spec, standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 
-from components.artifacts import Sessions, Similarity
+from components.artifacts import Attribution, Sessions, Similarity
 from components.similarity_transform.executor import Executor
 
 
@@ -21,6 +21,7 @@ class SimilarityTransformSpec(component_spec.ComponentSpec):
     INPUTS = {
         "sessions": ChannelParameter(type=Sessions),
         "similarity": ChannelParameter(type=Similarity),
+        "mta": ChannelParameter(type=Attribution, optional=True),
     }
     OUTPUTS = {"examples": ChannelParameter(type=standard_artifacts.Examples)}
 
@@ -35,6 +36,7 @@ class SimilarityTransform(base_beam_component.BaseBeamComponent):
         windows: JSON of SplitWindows: where the splits end, so that young clicks are left out.
         settings: JSON of LabelSettings.
         attribution: JSON of AttributionSettings.
+        mta: channel of Attribution, if the views hold mta.
         code_hash: hash of the sources that decide the result; part of the cache key.
     """
 
@@ -50,11 +52,13 @@ class SimilarityTransform(base_beam_component.BaseBeamComponent):
         settings: str,
         attribution: str,
         code_hash: str = "",
+        mta: channel.BaseChannel | None = None,
     ):
         super().__init__(
             SimilarityTransformSpec(
                 sessions=sessions,
                 similarity=similarity,
+                mta=mta,
                 source=source,
                 windows=windows,
                 settings=settings,

@@ -19,7 +19,7 @@ from schemas.events import LogSource
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):
-    """Sessions, Similarity -> Examples."""
+    """Sessions, Similarity, Attribution if there is one -> Examples."""
 
     def Do(
         self,
@@ -32,6 +32,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         Raises:
             InputError: the catalog cannot be read, or a split has no example.
         """
+        mta = input_dict.get("mta")
         sessions = artifact_utils.get_single_uri(input_dict["sessions"])
         examples = artifact_utils.get_single_instance(output_dict["examples"])
         source = LogSource.model_validate_json(exec_properties["source"])
@@ -51,6 +52,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             make_pipeline=self._make_beam_pipeline,
             leaf_prices=mean_leaf_prices(read_catalog(source)),
             attribution=AttributionSettings.model_validate_json(exec_properties["attribution"]),
+            mta=artifact_utils.get_single_uri(mta) if mta else None,
         )
         examples.split_names = artifact_utils.encode_split_names(list(SPLITS))
         examples_utils.set_payload_format(examples, example_gen_pb2.PayloadFormat.FORMAT_TF_EXAMPLE)

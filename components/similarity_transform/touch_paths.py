@@ -1,4 +1,4 @@
-"""The touches of every purchase: whom an attribution view may credit (MAL 3.1).
+"""The touches of a purchase: whom an attribution view may credit (MAL 3.1).
 
 A touch of a purchase is a click of the same user before it, at most `look_back_days` old and in scope. Scopes
 widen from one to the next: the clicked item group is the bought one; or its leaf is; or S(clicked, bought) is
@@ -43,17 +43,17 @@ class TouchSettings(Settings):
 
 @dataclass(frozen=True)
 class TouchPaths:
-    """Every purchase with at least one touch, and its touches, oldest first.
+    """Purchases with at least one touch, and their touches, oldest first.
 
     Attributes:
-        purchase: row of the purchase of each path, increasing, [p].
+        end: row that each path leads to: its purchase, [p].
         start: where each path's touches begin, [p]; `size`: how many they are, [p].
         path: path of each touch, [q].
         touch: index of each touch into Clicks.click, [q].
-        age: microseconds from each touch to its purchase, [q].
+        age: microseconds from each touch to the path's end, [q].
     """
 
-    purchase: np.ndarray
+    end: np.ndarray
     start: np.ndarray
     size: np.ndarray
     path: np.ndarray
@@ -71,45 +71,54 @@ class TouchPaths:
         return self.size[self.path] - 1 - self.position
 
 
-def find_paths(
+def purchase_paths(
     events: Timeline, clicks: Clicks, similarity: SimilarityTable, settings: TouchSettings
 ) -> TouchPaths:
     """All purchases of a timeline with their touches. Purchases without a touch have no path."""
-    purchase = np.flatnonzero(events.of_type(PURCHASE))
-    low, high = _reach(events, clicks.click, purchase, settings.look_back)
+    return find_paths(events, clicks, np.flatnonzero(events.of_type(PURCHASE)), similarity, settings)
+
+
+def find_paths(
+    events: Timeline,
+    clicks: Clicks,
+    end: np.ndarray,
+    similarity: SimilarityTable,
+    settings: TouchSettings,
+) -> TouchPaths:
+    """The same for any rows, as if each were a purchase; a click among them is a touch of its own path."""
+    low, high = _reach(events, clicks.click, end, settings.look_back)
     owner, touch = ranges(low, high)
     if settings.scope != "any":
-        inside = _in_scope(events, clicks.click[touch], purchase[owner], similarity, settings)
+        inside = _in_scope(events, clicks.click[touch], end[owner], similarity, settings)
         owner, touch = owner[inside], touch[inside]
     if settings.touches == "one_per_session":
         latest = _latest_of_session(events.session[clicks.click[touch]], owner)
         owner, touch = owner[latest], touch[latest]
-    size = np.bincount(owner, minlength=len(purchase))
+    size = np.bincount(owner, minlength=len(end))
     touched = size > 0
-    size = size[touched]
-    purchase = purchase[touched]
+    size, end = size[touched], end[touched]
     path = np.repeat(np.arange(len(size)), size)
     return TouchPaths(
-        purchase=purchase,
+        end=end,
         start=np.cumsum(size) - size,
         size=size,
         path=path,
         touch=touch,
-        age=events.time[purchase[path]] - events.time[clicks.click[touch]],
+        age=events.time[end[path]] - events.time[clicks.click[touch]],
     )
 
 
 def _reach(
-    events: Timeline, click: np.ndarray, purchase: np.ndarray, look_back: int
+    events: Timeline, click: np.ndarray, end: np.ndarray, look_back: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Of each purchase: the range of `click` that is the user's, before it and within the look-back."""
+    """Of each row: the range of `click` that is the user's, not after it and within the look-back."""
     moments = np.unique(events.time[click])
-    oldest = np.searchsorted(moments, events.time[purchase] - look_back, side="left")
+    oldest = np.searchsorted(moments, events.time[end] - look_back, side="left")
     span = len(moments) + 1
     at = events.user[click].astype(np.int64) * span + np.searchsorted(moments, events.time[click])
-    low = np.searchsorted(at, events.user[purchase].astype(np.int64) * span + oldest, side="left")
-    high = np.searchsorted(click, purchase, side="left")
-    # A click at the look-back's first moment may follow the purchase in order: then `high` falls short.
+    low = np.searchsorted(at, events.user[end].astype(np.int64) * span + oldest, side="left")
+    high = np.searchsorted(click, end, side="right")
+    # A click at the look-back's first moment may follow the row in order: then `high` falls short.
     return low, np.maximum(high, low)
 
 

@@ -43,6 +43,7 @@ class KubeflowSettings(Settings):
 _DATA = Resources(cpu="2", memory="8G")
 DEFAULTS = {
     "SessionExampleGen": _DATA,
+    "AttributionModel": _DATA,
     "SimilarityTransform": _DATA,
     "Transform": _DATA,
     "Trainer": Resources(cpu="4", memory="8G"),

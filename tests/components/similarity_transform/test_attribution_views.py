@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 
 from components.similarity_transform.attribution_views import (
     AttributionSettings,
+    credit_columns,
     normalised,
-    path_weights,
+    rule_credits,
 )
 from components.similarity_transform.click_examples import example_columns, label_partition
 from components.similarity_transform.labels import LabelSettings, find_clicks
-from components.similarity_transform.touch_paths import find_paths
+from components.similarity_transform.touch_paths import purchase_paths
 from models import features as names
 
 from . import attribution_reference, reference
@@ -42,7 +43,7 @@ def test_touches_and_shares_are_the_definitions(seed, chosen):
     rows = random_events(seed)
     events, table = events_of(rows), similarity_of(rows)
     clicks = find_clicks(events)
-    paths = find_paths(events, clicks, table, chosen)
+    paths = purchase_paths(events, clicks, table, chosen)
 
     def s(a, b):
         return float(table.lookup([a], [b])[0])
@@ -52,15 +53,15 @@ def test_touches_and_shares_are_the_definitions(seed, chosen):
         for p, row in enumerate(rows)
         if row["event_type"] == "purchase" and (found := attribution_reference.touches_of(rows, p, s, chosen))
     }
-    assert paths.purchase.tolist() == sorted(truth)
+    assert paths.end.tolist() == sorted(truth)
     touches = clicks.click[paths.touch]
-    for k, p in enumerate(paths.purchase.tolist()):
+    for k, p in enumerate(paths.end.tolist()):
         assert touches[paths.path == k].tolist() == truth[p]
     for view in VIEWS:
-        credit = path_weights(view, paths, chosen)
+        credit = rule_credits(view, paths, chosen)
         assert np.all(credit >= 0)
         np.testing.assert_allclose(np.bincount(paths.path, credit), np.ones(len(truth)), atol=1e-12)
-        for k, p in enumerate(paths.purchase.tolist()):
+        for k, p in enumerate(paths.end.tolist()):
             wanted = attribution_reference.shares(view, rows, truth[p], chosen)
             np.testing.assert_allclose(credit[paths.path == k], wanted, rtol=1e-9, err_msg=view)
 
@@ -70,7 +71,9 @@ def test_touches_and_shares_are_the_definitions(seed, chosen):
 def test_credits_of_clicks_are_the_definitions(seed, chosen):
     rows = random_events(seed)
     table = similarity_of(rows)
-    labelled = label_partition(events_of(rows), table, LabelSettings(), OBSERVED, chosen)
+    events = events_of(rows)
+    labelled = label_partition(events, table, LabelSettings(), OBSERVED, chosen)
+    credits = credit_columns(events, labelled.clicks, table, chosen)
     anchors = labelled.clicks.anchor.tolist()
 
     def s(a, b):
@@ -78,7 +81,7 @@ def test_credits_of_clicks_are_the_definitions(seed, chosen):
 
     for view in VIEWS:
         truth = attribution_reference.credits(view, rows, anchors, s, chosen)
-        columns = [labelled.credits[name] for name in names.credit_columns([view])]
+        columns = [credits[name] for name in names.credit_columns([view])]
         for row, anchor in zip(zip(*columns, strict=True), anchors, strict=True):
             wanted = [np.nan if value is None else value for value in truth[anchor]]
             np.testing.assert_allclose(row, wanted, rtol=1e-5, atol=1e-30, err_msg=view)
@@ -102,12 +105,14 @@ def test_credits_of_train_rows_do_not_see_the_eval_split(seed, other_seed, chose
     table = similarity_of(rows)
 
     def facts(rows):
-        labelled = label_partition(events_of(rows), table, LabelSettings(), OBSERVED, chosen)
+        events = events_of(rows)
+        labelled = label_partition(events, table, LabelSettings(), OBSERVED, chosen)
+        credits = credit_columns(events, labelled.clicks, table, chosen)
         train = labelled.rows["train"].example
         return [
             (
                 str(rows[int(labelled.clicks.anchor[e])]),
-                *(np.nan_to_num(v[e], nan=-1) for v in labelled.credits.values()),
+                *(np.nan_to_num(v[e], nan=-1) for v in credits.values()),
             )
             for e in train
         ]
@@ -118,7 +123,7 @@ def test_credits_of_train_rows_do_not_see_the_eval_split(seed, other_seed, chose
 def test_a_path_without_weight_credits_its_last_touch():
     rows = next(r for r in map(random_events, range(20)) if any(x["event_type"] == "purchase" for x in r))
     events = events_of(rows)
-    paths = find_paths(events, find_clicks(events), similarity_of(rows), AttributionSettings())
+    paths = purchase_paths(events, find_clicks(events), similarity_of(rows), AttributionSettings())
     assert len(paths.path) > 0
     np.testing.assert_array_equal(normalised(np.zeros(len(paths.path)), paths), paths.from_end == 0)
 
@@ -129,7 +134,8 @@ def test_columns_are_there_when_configured_and_not_otherwise(tmp_path: Path):
     chosen = AttributionSettings(views=("linear", "last_click"), look_back_days=0.25)
     for views, expected in ((chosen, names.credit_columns(chosen.views)), (AttributionSettings(), ())):
         labelled = label_partition(events, table, LabelSettings(), OBSERVED, views)
-        columns = example_columns({}, labelled.rows["train"], 0.25, labelled.credits)
+        credits = credit_columns(events, labelled.clicks, table, views)
+        columns = example_columns({}, labelled.rows["train"], 0.25, credits)
         assert set(filter(names.is_credit, columns)) == set(expected)
         for name in expected:
             assert columns[name].dtype == np.float32

@@ -19,6 +19,7 @@ def test_examples_are_standard(tmp_path: Path):
     from tfx.types import artifact_utils, channel, standard_artifacts
 
     import components
+    from components.attribution_model.executor import Executor as ModelExecutor
     from components.category_similarity.executor import Executor as SimilarityExecutor
     from components.similarity_transform.executor import Executor as TransformExecutor
     from models import features as names
@@ -31,25 +32,35 @@ def test_examples_are_standard(tmp_path: Path):
     write_sessions(random_events(seed=3, users=9, per_user=40), tmp_path / "sessions", 2)
     sessions = artifact(components.Sessions, "sessions")
     similarity = artifact(components.Similarity, "similarity")
+    attribution = artifact(components.Attribution, "attribution")
     examples = artifact(standard_artifacts.Examples, "examples")
     properties = {
         "settings": "{}",
-        "attribution": json.dumps({"views": ["last_click", "linear"], "look_back_days": 0.1}),
+        "attribution": json.dumps({"views": ["linear", "mta"], "look_back_days": 0.1}),
         "source": json.dumps({"events": ["unused"], "time_zone": TIME_ZONE, "context_columns": ["channel"]}),
         "windows": json.dumps({"eval_start": "2024-03-12"}),
         "code_hash": "x",
     }
     sessions_channel = channel.Channel(type=components.Sessions)
     one = components.CategorySimilarity(sessions_channel, settings="{}", code_hash="x")
-    two = components.SimilarityTransform(sessions_channel, one.outputs["similarity"], **properties)
-    assert set(two.exec_properties) == set(properties)
+    of_model = {"settings": properties["attribution"], "session_gap_minutes": 30.0, "code_hash": "x"}
+    mta = components.AttributionModel(sessions_channel, one.outputs["similarity"], **of_model)
+    two = components.SimilarityTransform(
+        sessions_channel, one.outputs["similarity"], mta=mta.outputs["attribution"], **properties
+    )
+    assert set(mta.exec_properties) == set(of_model) and set(two.exec_properties) == set(properties)
 
     context = BaseBeamExecutor.Context(
         beam_pipeline_args=["--runner=FnApiRunner"], tmp_dir=str(tmp_path / "tmp")
     )
     SimilarityExecutor(context).Do({"sessions": [sessions]}, {"similarity": [similarity]}, properties)
+    ModelExecutor(context).Do(
+        {"sessions": [sessions], "similarity": [similarity]}, {"attribution": [attribution]}, of_model
+    )
     TransformExecutor(context).Do(
-        {"sessions": [sessions], "similarity": [similarity]}, {"examples": [examples]}, properties
+        {"sessions": [sessions], "similarity": [similarity], "mta": [attribution]},
+        {"examples": [examples]},
+        properties,
     )
 
     assert artifact_utils.decode_split_names(examples.split_names) == ["train", "eval"]
@@ -73,7 +84,7 @@ def test_examples_are_standard(tmp_path: Path):
             *names.INTEGERS,
             *names.FLOATS,
             *names.SEQUENCES,
-            *names.credit_columns(["last_click", "linear"]),
+            *names.credit_columns(["linear", "mta"]),
             "context_channel",
         }
 
