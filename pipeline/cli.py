@@ -19,6 +19,7 @@ _COMMANDS = {
     "score": "Score rows of click features with a served model.",
     "report": "Show the verdict and metrics of the last run, and its page.",
     "kubeflow": "Compile, check, rehearse and submit the pipeline for Kubeflow.",
+    "explain": "Say why a model says what it says: which features its heads rely on.",
     "experiment": "Ask the papers' questions of your data: tables with seeds and intervals.",
     "lineage": "Say which data and run made a version, what it was compared with, and why it was blessed.",
 }

@@ -139,6 +139,72 @@ def changes(rows: Sequence[tuple[str, float, Sequence[float], str]], x_title: st
     return _svg(bottom + 40, f"Change against {reference}, with intervals", parts)
 
 
+def intervals(
+    rows: Sequence[tuple[str, Sequence[tuple[float, Sequence[float], str]]]],
+    legend: Sequence[tuple[str, str]],
+    x_title: str,
+    tick: Callable[[float], str] | None = None,
+) -> Markup:
+    """Values with intervals: rows of (name, series of (value, (low, high), tone a | b | c)), top to bottom.
+
+    `legend` has (name, tone) of the series; `tick` writes an axis value.
+    """
+    shown = [(name, [each for each in series if formats.is_number(each[0])]) for name, series in rows]
+    shown = [(name, series) for name, series in shown if series]
+    if not shown:
+        return EMPTY.format("No value is defined, so there is nothing to draw.")
+    step, between, top, write = 9, 10, 24, tick or _plain_tick
+    heights = [step * len(series) + between for _, series in shown]
+    bottom = top + sum(heights)
+    ends = [end for _, series in shown for value, bounds, _ in series for end in (value, *bounds)]
+    low, high = min(0.0, *ends), max(0.0, *ends)
+    pad = 0.04 * (high - low or 1e-3)
+    axes = _Axes(136, top, WIDTH - 14, bottom, (low - pad, high + pad), (0, 1))
+    grid = Markup(
+        '<line class="grid" x1="{x}" x2="{x}" y1="{t}" y2="{b}"/>'
+        '<text class="tick" x="{x}" y="{y}" text-anchor="middle">{s}</text>'
+    )
+    parts = [
+        grid.format(x=_u(axes.x(v)), t=top, b=_u(bottom), y=_u(bottom + 16), s=write(v))
+        for v in _ticks(*axes.x_range, 4)
+    ]
+    parts.append(
+        Markup('<line class="zero" x1="{0}" x2="{0}" y1="{1}" y2="{2}"/>').format(
+            _u(axes.x(0)), top, _u(bottom)
+        )
+    )
+    mark = Markup(
+        '<g class="tone-{tone}"><title>{words}</title>'
+        '<line class="whisker" x1="{x1}" x2="{x2}" y1="{y}" y2="{y}"/>'
+        '<circle class="dot" cx="{x}" cy="{y}" r="3.5"/></g>'
+    )
+    start = float(top)
+    for (name, series), height in zip(shown, heights, strict=True):
+        parts.append(
+            Markup('<text class="label" x="2" y="{}" dy="0.32em">{}</text>').format(
+                _u(start + height / 2), _clip(name, 23)
+            )
+        )
+        for place, (value, bounds, tone) in enumerate(series):
+            parts.append(
+                mark.format(
+                    tone=tone,
+                    words=f"{name}: {write(value)} ({write(bounds[0])} to {write(bounds[1])})",
+                    y=_u(start + between / 2 + step * (place + 0.5)),
+                    x=_u(axes.x(value)),
+                    x1=_u(axes.x(bounds[0])),
+                    x2=_u(axes.x(bounds[1])),
+                )
+            )
+        start += height
+    parts.append(
+        Markup('<text class="label" x="{}" y="{}" text-anchor="middle">{}</text>').format(
+            _u((axes.left + axes.right) / 2), _u(bottom + 33), x_title
+        )
+    )
+    return _svg(bottom + 40, x_title, [*parts, _legend(legend)])
+
+
 def lines(
     curves: Sequence[Line], x_title: str, y_title: str, reference: tuple[float, str] | None = None
 ) -> Markup:

@@ -1,0 +1,53 @@
+"""What a finished run left on this machine, found by what its results.json says of itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from components.run_report.results import load_results
+from schemas.errors import InputError
+
+
+@dataclass(frozen=True)
+class RunArtifacts:
+    """Folders of a run.
+
+    Attributes:
+        results: content of results.json.
+        model: SavedModel, as pushed, or as trained when nothing was pushed.
+        pushed: whether it is the pushed one.
+        eval_files: shards of the evaluation click examples, sorted.
+    """
+
+    results: dict[str, Any]
+    model: Path
+    pushed: bool
+    eval_files: list[str]
+
+    @property
+    def model_name(self) -> str:
+        """The configured model."""
+        return self.results["configuration"]["model"]["model"]
+
+
+def find_run(run: Path) -> RunArtifacts:
+    """The artifacts of a run.
+
+    Args:
+        run: folder of a run (`runs/cabb/runs/latest`), or its results.json.
+
+    Raises:
+        InputError: no results there, or folders that they name are gone.
+    """
+    results = load_results(run)
+    place = {each["name"]: Path(each["value"]) for each in results["lineage"]}
+    pushed = results["verdict"]["path"]
+    model = Path(pushed) if pushed else place.get("Model", Path("no-model")) / "Format-Serving"
+    files = sorted(map(str, place.get("Examples", Path("no-examples")).glob("Split-eval/*.gz")))
+    if not (model / "saved_model.pb").is_file():
+        raise InputError(f"{run}: the run's model is not at {model} any more; run `cabb run` again")
+    if not files:
+        raise InputError(f"{run}: the run's evaluation examples are gone; run `cabb run` again")
+    return RunArtifacts(results, model, bool(pushed), files)
