@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from components.run_report.results import load_results
+from models.settings import ModelSettings
 from schemas.errors import InputError
 
 
@@ -27,9 +28,9 @@ class RunArtifacts:
     eval_files: list[str]
 
     @property
-    def model_name(self) -> str:
-        """The configured model."""
-        return self.results["configuration"]["model"]["model"]
+    def settings(self) -> ModelSettings:
+        """Those of the model."""
+        return ModelSettings.model_validate(self.results["configuration"]["model"])
 
 
 def find_run(run: Path) -> RunArtifacts:

@@ -28,7 +28,14 @@ _READ_ROWS = 4096
 
 @dataclass(frozen=True)
 class Clicks:
-    """Evaluation clicks: model inputs as tensors [rows, ...]; labels by name and bootstrap groups, [rows]."""
+    """Evaluation clicks.
+
+    Attributes:
+        columns: model input -> [rows, ...].
+        labels: served output -> what it is judged against, [rows].
+        group: bootstrap group of the user, [rows].
+        users: how many there are.
+    """
 
     columns: dict[str, tf.Tensor]
     labels: dict[str, np.ndarray]
@@ -55,25 +62,30 @@ class Sums:
     permuted: dict[str, dict[str, np.ndarray]]
 
 
-def read_clicks(files: Sequence[str], inputs: Mapping[str, tf.DType], most_rows: int) -> Clicks:
+def read_clicks(
+    files: Sequence[str],
+    inputs: Mapping[str, tf.DType],
+    label_of_output: Mapping[str, str],
+    most_rows: int,
+) -> Clicks:
     """Raw click examples as columns; of more than `most_rows` rows, those of a fixed sample of users.
 
     Args:
         files: gzip TFRecords of tf.Examples.
         inputs: raw inputs of the model and their types.
+        label_of_output: column of the label that each served output is judged against.
 
     Raises:
         InputError: examples that lack an input or a label.
     """
     import tensorflow as tf
 
-    labels = tuple(dict.fromkeys(names.LABEL_OF_OUTPUT.values()))
     spec = {
         name: tf.io.VarLenFeature(kind) if name in names.SEQUENCES else tf.io.FixedLenFeature([], kind)
         for name, kind in inputs.items()
     }
     spec[names.USER_ID] = tf.io.FixedLenFeature([], tf.string)
-    spec |= {name: tf.io.FixedLenFeature([], tf.float32) for name in labels}
+    spec |= {name: tf.io.FixedLenFeature([], tf.float32) for name in label_of_output.values()}
     parts: dict[str, list[tf.Tensor]] = {name: [] for name in spec}
     for serialized in tf.data.TFRecordDataset(list(files), compression_type="GZIP").batch(_READ_ROWS):
         try:
@@ -99,7 +111,7 @@ def read_clicks(files: Sequence[str], inputs: Mapping[str, tf.DType], most_rows:
         whole = {name: tf.gather(value, keep) for name, value in whole.items()}
     return Clicks(
         columns={name: whole[name] for name in inputs},
-        labels={name: whole[name].numpy() for name in labels},
+        labels={output: whole[name].numpy() for output, name in label_of_output.items()},
         group=user_group(user[keep]),
         users=len(np.unique(user[keep])),
     )
@@ -131,13 +143,12 @@ def permute(
 
     def sums(answers: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         return {
-            output: by_group(cross_entropy(clicks.labels[label], answers[output]))
-            for output, label in names.LABEL_OF_OUTPUT.items()
+            output: by_group(cross_entropy(label, answers[output])) for output, label in clicks.labels.items()
         }
 
     base = sums(model.score(clicks.columns))
     progress(done, passes)
-    permuted = {name: {output: [] for output in names.LABEL_OF_OUTPUT} for name in parts}
+    permuted = {name: {output: [] for output in clicks.labels} for name in parts}
     for repeat in range(repeats):
         # One order for all groups of a repetition: their importances are compared on the same draw.
         order = np.random.default_rng([seed, repeat]).permutation(len(clicks))
@@ -148,7 +159,7 @@ def permute(
             progress(done, passes)
     return Sums(
         clicks=by_group(np.ones(len(clicks))),
-        positives={o: by_group(clicks.labels[label]) for o, label in names.LABEL_OF_OUTPUT.items()},
+        positives={output: by_group(label) for output, label in clicks.labels.items()},
         base=base,
         permuted={
             name: {output: np.stack(values) for output, values in heads.items()}

@@ -148,7 +148,8 @@ def test_of_too_many_clicks_whole_users_are_taken(run):
 
     home, columns, _ = run
     files = [str(path) for path in (home / "examples").glob("Split-eval/*.gz")]
-    clicks = read_clicks(files, {"price": tf.float32, names.RECENT_ITEMS: tf.string}, 500)
+    inputs = {"price": tf.float32, names.RECENT_ITEMS: tf.string}
+    clicks = read_clicks(files, inputs, names.LABEL_OF_OUTPUT, 500)
     sizes = dict(zip(*np.unique(columns["user_id"], return_counts=True), strict=True))
     assert 500 <= len(clicks) < 500 + max(sizes.values())
     assert clicks.columns[names.RECENT_ITEMS].shape == (len(clicks), names.SEQUENCE_LENGTH)

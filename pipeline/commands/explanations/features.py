@@ -59,7 +59,7 @@ def command(run: Path, output: Path | None, repeats: int, rows: int, seed: int) 
     found = find_run(run)
     with console.status("loading the model"):
         model = ServedModel(found.model)
-        clicks = read_clicks(found.eval_files, model.inputs, rows)
+        clicks = read_clicks(found.eval_files, model.inputs, found.settings.label_of_output(), rows)
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task("permuting", total=None)
         sums = permute(
@@ -70,7 +70,7 @@ def command(run: Path, output: Path | None, repeats: int, rows: int, seed: int) 
         "run": {
             "name": found.results["run"]["name"],
             "key": found.results["run"]["key"],
-            "model": f"{found.model_name}, {'pushed version' if found.pushed else 'not pushed'}",
+            "model": f"{found.settings.model}, {'pushed version' if found.pushed else 'not pushed'}",
             "rows": len(clicks),
             "users": clicks.users,
         },
