@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from components.category_similarity.settings import SimilaritySettings
 from components.category_similarity.similarity import SimilarityTable
 from components.session_example_gen.splits import SplitWindows
+from components.similarity_transform.attribution_views import NO_VIEWS, AttributionSettings
 from components.similarity_transform.labels import Labels, LabelSettings
 from experiments.model_inputs import model_inputs
 from experiments.prepared import Prepared, save
@@ -42,6 +43,7 @@ class Recipe(Settings):
         windows: training and evaluation days.
         schemes: name -> settings of each similarity whose alpha is wanted.
         labels, preprocessing: as in a run.
+        attribution: its views add credit columns; their alphas are of the first scheme.
         partitions: of users, as in a run.
     """
 
@@ -50,6 +52,7 @@ class Recipe(Settings):
     windows: SplitWindows
     schemes: dict[str, SimilaritySettings]
     labels: LabelSettings = LabelSettings()
+    attribution: AttributionSettings = NO_VIEWS
     preprocessing: PreprocessingSettings = PreprocessingSettings()
     partitions: int = 16
 
@@ -201,7 +204,7 @@ def _arrays(
 
 
 def _is_label(name: str) -> bool:
-    return name in names.LABELS or name == names.ROW_WEIGHT or name.startswith("credit_")
+    return name in names.LABELS or name == names.ROW_WEIGHT or names.is_credit(name)
 
 
 def _click_examples(
@@ -227,7 +230,10 @@ def _click_examples(
         read_timeline(Path(part.train), Path(part.evaluation), source.time_zone) for part in list_parts(days)
     ]
     labelled = [
-        {name: label_partition(events, table, settings, observed) for name, table in tables.items()}
+        {
+            name: label_partition(events, table, settings, observed, recipe.attribution)
+            for name, table in tables.items()
+        }
         for events in timelines
     ]
     daily = sum_counts(
@@ -252,12 +258,12 @@ def _click_examples(
         first = next(iter(by_scheme.values()))
         known = click_features(events, first.clicks, popularity, leaf_prices)
         for split, parts in rows.items():
-            alphas = {}
+            columns = {}
             for name, one in by_scheme.items():
                 negative = mean_alpha[name] if settings.negative_alpha == "mean" else 1.0
-                columns = example_columns(known, one.rows[split], negative)
-                alphas[name] = columns[names.ALPHA].astype(np.float32)
-            parts.append(_Rows(columns, alphas))
+                columns[name] = example_columns(known, one.rows[split], negative, one.credits)
+            alphas = {name: each[names.ALPHA].astype(np.float32) for name, each in columns.items()}
+            parts.append(_Rows(next(iter(columns.values())), alphas))
     return rows, mean_alpha
 
 

@@ -102,7 +102,7 @@ def score(model: ConversionModel, data: Rows, rows: np.ndarray) -> dict[str, np.
     answers = []
     for start in range(0, len(rows), _SCORED_ROWS):
         taken = rows[start : start + _SCORED_ROWS]
-        answers.append(call({name: tf.constant(values[taken]) for name, values in data.inputs.items()}))
+        answers.append(call({name: values[taken] for name, values in data.inputs.items()}))
     return {
         output: np.concatenate([answer[output].numpy().reshape(-1) for answer in answers])
         for output in answers[0]

@@ -37,7 +37,7 @@ class Cabb(ConversionModel):
             rate = space.base_rate.get(names.Y_ANY, 0.5)
             self._conversion = Head(settings.conversion_units, rate, name=names.P_CONVERSION)
 
-    def logits(self, features):
+    def logits(self, features, training=False):
         bottom = self._bottom(features)
         logits = {output: head(bottom) for output, head in self._heads.items()}
         if self._conversion is not None:

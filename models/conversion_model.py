@@ -16,11 +16,12 @@ TOTAL_LOSS = "loss"
 class ConversionModel(tf_keras.Model):
     """A model over transformed click examples. A subclass defines three things:
 
-    - `logits(features)`: dict of named logits [batch];
+    - `logits(features, training)`: dict of named logits [batch]; `training` is for layers that behave
+      differently then;
     - `probabilities(logits)`: dict of probabilities [batch] for p_caba, p_cabb and p_conversion;
     - `losses_of(logits, labels)`: dict of scalar losses, of which "loss" is the one that is minimised.
 
-    `labels` hold the labels and weights of models/features.py, float32 [batch].
+    `labels` hold the labels, credits and weights of models/features.py, float32 [batch].
 
     Calling the model gives the three served outputs, [batch, 1] float32. Two optimisers train it: sparse
     Adagrad for embedding tables, Adam for the rest.
@@ -29,13 +30,14 @@ class ConversionModel(tf_keras.Model):
     def __init__(self, settings: ModelSettings, space: FeatureSpace):
         super().__init__(name=settings.model)
         self.settings, self.space = settings, space
+        self._label_of_output = settings.label_of_output()
         self.normalized_entropy = {
             output: NormalizedEntropy(name=f"ne_{output.removeprefix('p_')}")
             for output in names.LABEL_OF_OUTPUT
         }
         self.loss_means: dict[str, tf_keras.metrics.Mean] = {}
 
-    def logits(self, features: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def logits(self, features: dict[str, tf.Tensor], training: bool = False) -> dict[str, tf.Tensor]:
         raise NotImplementedError
 
     def probabilities(self, logits: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -45,8 +47,7 @@ class ConversionModel(tf_keras.Model):
         raise NotImplementedError
 
     def call(self, features, training=None):
-        del training  # no layer here behaves differently
-        return self._served(self.logits(features))
+        return self._served(self.logits(features, bool(training)))
 
     def _served(self, logits):
         p = self.probabilities(logits)
@@ -76,7 +77,7 @@ class ConversionModel(tf_keras.Model):
         """One batch: progressive NE on predictions made before the update, then the update."""
         features, labels = data
         with tf.GradientTape() as tape:
-            logits = self.logits(features)
+            logits = self.logits(features, training=True)
             losses = self.losses_of(logits, labels)
         gradients = tape.gradient(losses[TOTAL_LOSS], [*self._dense_variables, *self._embedding_variables])
         n = len(self._dense_variables)
@@ -91,7 +92,7 @@ class ConversionModel(tf_keras.Model):
         served = self._served(logits)
         for output, metric in self.normalized_entropy.items():
             metric.update_state(
-                labels[names.LABEL_OF_OUTPUT[output]], served[output], labels[names.ROW_WEIGHT]
+                labels[self._label_of_output[output]], served[output], labels[names.ROW_WEIGHT]
             )
         for name, value in losses.items():
             self.loss_means[name].update_state(value)

@@ -109,6 +109,7 @@ P_CABA = "p_caba"
 P_CABB = "p_cabb"
 P_CONVERSION = "p_conversion"
 LABEL_OF_OUTPUT = {P_CABA: Y_CABA, P_CABB: Y_CABB, P_CONVERSION: Y_ANY}
+"""What the served outputs are judged against, unless `ModelSettings.label_of_output` says otherwise."""
 
 STRINGS = (*CATEGORICAL, USER_ID, SESSION_ID, USER_ACTIVITY)
 INTEGERS = (*CALENDAR, EVENT_TIME)

@@ -27,7 +27,8 @@ def expand(patterns: Sequence[str]) -> list[str]:
 
 @dataclasses.dataclass(frozen=True)
 class LabelSummary:
-    """One look at the labels of a split: rows, and the mean of each label under the rows' weights."""
+    """One look at the labels of a split: rows, and the mean of each label and credit under the rows'
+    weights."""
 
     rows: int
     base_rate: dict[str, float]
@@ -39,7 +40,8 @@ def summarize_labels(files: Sequence[str], spec: dict[str, tf.io.FixedLenFeature
     Raises:
       InputError: there are no rows, or a label or weight column is missing.
     """
-    wanted = (*names.LABELS, *names.WEIGHTS)
+    averaged = (*names.LABELS, *filter(names.is_credit, spec))
+    wanted = (*averaged, *names.WEIGHTS)
     missing = [name for name in wanted if name not in spec]
     if missing:
         raise InputError(f"transformed examples lack {', '.join(missing)}: remake the click examples")
@@ -49,13 +51,13 @@ def summarize_labels(files: Sequence[str], spec: dict[str, tf.io.FixedLenFeature
     def add(total, serialized):
         row = tf.io.parse_example(serialized, label_spec)
         weight = tf.cast(row[names.ROW_WEIGHT], tf.float64)
-        sums = [tf.reduce_sum(weight * tf.cast(row[name], tf.float64)) for name in names.LABELS]
+        sums = [tf.reduce_sum(weight * tf.cast(row[name], tf.float64)) for name in averaged]
         return total + tf.stack([tf.cast(tf.size(weight), tf.float64), tf.reduce_sum(weight), *sums])
 
-    rows, weight, *sums = dataset.reduce(tf.zeros([2 + len(names.LABELS)], tf.float64), add).numpy()
+    rows, weight, *sums = dataset.reduce(tf.zeros([2 + len(averaged)], tf.float64), add).numpy()
     if not rows or not weight > 0:
         raise InputError(f"no training rows with weight in {len(files)} files of transformed examples")
-    rates = {name: float(total / weight) for name, total in zip(names.LABELS, sums, strict=True)}
+    rates = {name: float(total / weight) for name, total in zip(averaged, sums, strict=True)}
     return LabelSummary(int(rows), rates)
 
 

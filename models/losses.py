@@ -22,6 +22,20 @@ def binary_cross_entropy(label: tf.Tensor, logit: tf.Tensor, *weights: tf.Tensor
     return tf.reduce_mean(loss)
 
 
+def credit_cross_entropy(
+    credit: tf.Tensor, logit: tf.Tensor, label_mode: str, *weights: tf.Tensor
+) -> tf.Tensor:
+    """Cross-entropy against a view's credit in [0, 1] (MAL eq. 1), mean over rows; all [batch].
+
+    weighted_binary: w = 1, l = 0 without credit, w = credit, l = 1 with. soft: w = 1, l = credit.
+    """
+    if label_mode == "soft":
+        return binary_cross_entropy(credit, logit, *weights)
+    positive = credit > 0
+    weight = tf.where(positive, credit, 1.0)
+    return binary_cross_entropy(tf.cast(positive, credit.dtype), logit, weight, *weights)
+
+
 def multi_task_loss(caba: tf.Tensor, cabb: tf.Tensor, lambda_cabb: float) -> tf.Tensor:
     """L = L_CABA + lambda L_CABB (CABB eq. 6)."""
     return caba + lambda_cabb * cabb

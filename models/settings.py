@@ -7,14 +7,16 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
+from models import features as names
 from schemas.settings import Settings
 
 MODELS = ("cabb", "last_click", "caba_only", "any_conversion")
 """A model is a file of models/ of this name."""
 
+VIEW_MODELS: tuple[str, ...] = ()
+"""The models among them whose tasks are attribution views."""
 
-VIEWS_OF_MODEL: dict[str, tuple[str, ...]] = {}
-"""Attribution views that a model learns from when the configuration names none."""
+View = Literal[names.VIEWS]
 
 
 class PreprocessingSettings(Settings):
@@ -64,6 +66,32 @@ class ModelSettings(Settings):
     conversion_trains_bottom: bool = True
     """False: the conversion head reads stop-gradient inputs, so the other heads train as if it were
     absent."""
+
+    # Attribution views, for the models that learn from them.
+    primary_view: View = "last_click"
+    """Whose credit p_conversion predicts."""
+    views: tuple[View, ...] = Field(("last_click", "first_click", "linear", "mta"), min_length=1)
+    """Views that are learned from."""
+    label_mode: Literal["weighted_binary", "soft"] = "weighted_binary"
+    """weighted_binary: a click with credit is a positive whose weight is the credit, one without is a
+    negative of weight 1 (MAL 3.1). soft: the credit is the probability to be met."""
+
+    def needed_views(self) -> tuple[str, ...]:
+        """Attribution views whose credits the click examples must carry."""
+        if self.model not in VIEW_MODELS:
+            return ()
+        return tuple(view for view in names.VIEWS if view in (self.primary_view, *self.views))
+
+    def label_of_output(self) -> dict[str, str]:
+        """The label that each served output is judged against, wherever one is judged."""
+        if self.model not in VIEW_MODELS:
+            return dict(names.LABEL_OF_OUTPUT)
+        column = {
+            names.P_CABA: names.credit_caba,
+            names.P_CABB: names.credit_cabb,
+            names.P_CONVERSION: names.credit,
+        }
+        return {output: of(self.primary_view) for output, of in column.items()}
 
     # Training.
     batch_size: int = Field(512, ge=1)

@@ -26,7 +26,7 @@ class SingleTask(ConversionModel):
         self._bottom = Backbone(settings, space, name="bottom")
         self._head = Head(settings.head_units, space.base_rate.get(self.label, 0.5), name="score")
 
-    def logits(self, features):
+    def logits(self, features, training=False):
         return {"score": self._head(self._bottom(features))}
 
     def probabilities(self, logits):

@@ -217,6 +217,7 @@ def export(model: ConversionModel, transform: tft.TFTransformOutput, directory: 
         "model": model.settings.model,
         "settings": model.settings.model_dump(mode="json"),
         "outputs": list(names.LABEL_OF_OUTPUT),
+        "labels": model.settings.label_of_output(),
         "raw_features": {name: spec.dtype.name for name, spec in served.raw_signature().items()},
         "cardinality": model.space.cardinality,
         "numeric": list(model.space.numeric),

@@ -22,7 +22,7 @@ from components.serving_validator.settings import ServingCheckSettings
 from components.session_example_gen.splits import SplitWindows
 from components.similarity_transform.attribution_views import AttributionSettings
 from components.similarity_transform.labels import LabelSettings
-from models.settings import VIEWS_OF_MODEL, ModelSettings, PreprocessingSettings
+from models.settings import ModelSettings, PreprocessingSettings
 from pipeline.beam_profiles import BeamSettings
 from pipeline.kubeflow.settings import KubeflowSettings
 from pipeline.strict_yaml import parse_yaml
@@ -73,7 +73,7 @@ class Config(Settings):
     def resolved_attribution(self) -> AttributionSettings:
         """The attribution settings with the views that the examples of this run carry."""
         views = self.attribution.views
-        chosen = VIEWS_OF_MODEL.get(self.model.model, ()) if views is None else views
+        chosen = self.model.needed_views() if views is None else views
         return self.attribution.model_copy(update={"views": chosen})
 
     def to_yaml(self) -> str:

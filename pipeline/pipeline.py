@@ -1,5 +1,7 @@
 """The pipeline: logs, sessions, similarity, labelled clicks, model, verdict, pushed version, report."""
 
+import json
+
 from tfx import v1 as tfx
 
 from components import (
@@ -115,6 +117,7 @@ def create_pipeline(config: Config, inputs: RunInputs, run_fn: str = TRAINER) ->
         custom_config={"settings": config.model.model_dump_json(), "code_hash": models_hash},
     )
 
+    label_of_output = config.model.label_of_output()
     baseline = BaselineModel(
         examples=examples,
         serving_dir=serving_dir,
@@ -122,6 +125,7 @@ def create_pipeline(config: Config, inputs: RunInputs, run_fn: str = TRAINER) ->
         run_key=inputs.run_key,
         serving_state=inputs.baseline_state,
         settings=config.baseline.model_dump_json(),
+        label_of_output=json.dumps(label_of_output),
         code_hash=code_hash("components.baseline_model", "models.features", "schemas"),
     )
     evaluator = tfx.components.Evaluator(
@@ -131,7 +135,9 @@ def create_pipeline(config: Config, inputs: RunInputs, run_fn: str = TRAINER) ->
         baseline_model=baseline.outputs["model"],
         schema=schema.outputs["schema"],
         eval_config=eval_config(
-            config.gate, code_hash=code_hash("components.evaluator", "models.features", "models.metrics")
+            config.gate,
+            label_of_output,
+            code_hash=code_hash("components.evaluator", "models.features", "models.metrics"),
         ),
     )
     serving_check = ServingValidator(
@@ -174,6 +180,7 @@ def create_pipeline(config: Config, inputs: RunInputs, run_fn: str = TRAINER) ->
             "components.evaluator",
             "models.features",
             "models.metrics",
+            "models.settings",
             "schemas",
         ),
     )

@@ -58,12 +58,7 @@ def resolve(config: Config, progress: Callable[[int, int], None] | None = None) 
     Raises:
         InputError: no file at a path of the source, or real logs without evaluation days.
     """
-    source = config.data or _simulated(config.store, config.output / "store", progress)
-    windows = config.split
-    if windows is None:
-        if config.data is not None:
-            raise InputError("split.eval_start is missing: name the first evaluation day of your logs")
-        windows = last_days(config.store, config.resolved_attribution().label_days)
+    source, windows = logs(config, progress)
     fingerprint = data_fingerprint(source)
     key = run_key(config, fingerprint)
     serving_dir = config.output / "serving" / config.name
@@ -92,6 +87,20 @@ def resolve(config: Config, progress: Callable[[int, int], None] | None = None) 
         push_state=push_state(serving_dir, key),
         lineage=lineage,
     )
+
+
+def logs(
+    config: Config, progress: Callable[[int, int], None] | None = None
+) -> tuple[LogSource, SplitWindows]:
+    """The logs that a configuration names, simulated first if it names none, and their days.
+
+    Raises:
+        InputError: real logs without evaluation days.
+    """
+    if config.data is not None and config.split is None:
+        raise InputError("split.eval_start is missing: name the first evaluation day of your logs")
+    source = config.data or _simulated(config.store, config.output / "store", progress)
+    return source, config.split or last_days(config.store, config.resolved_attribution().label_days)
 
 
 def _simulated(world: World, directory: Path, progress: Callable[[int, int], None] | None) -> LogSource:

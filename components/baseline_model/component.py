@@ -18,6 +18,7 @@ class BaselineModelSpec(component_spec.ComponentSpec):
         "run_key": component_spec.ExecutionParameter(type=str),
         "serving_state": component_spec.ExecutionParameter(type=str),
         "settings": component_spec.ExecutionParameter(type=str),
+        "label_of_output": component_spec.ExecutionParameter(type=str),
         "code_hash": component_spec.ExecutionParameter(type=str),
     }
 
@@ -42,6 +43,7 @@ class BaselineModel(base_component.BaseComponent):
         run_key: str,
         serving_state: str,
         settings: str,
+        label_of_output: str,
         code_hash: str,
     ) -> None:
         """Declares the component.
@@ -53,6 +55,7 @@ class BaselineModel(base_component.BaseComponent):
             run_key: of this run: when it made production itself, the baseline is production's parent.
             serving_state: `schemas.lineage.baseline_state(...)`, part of the cache key.
             settings: JSON of `BaselineSettings`.
+            label_of_output: JSON, column of the label by served output, whose rate is the answer.
             code_hash: of the sources, part of the cache key.
         """
         super().__init__(
@@ -63,6 +66,7 @@ class BaselineModel(base_component.BaseComponent):
                 run_key=run_key,
                 serving_state=serving_state,
                 settings=settings,
+                label_of_output=label_of_output,
                 code_hash=code_hash,
                 model=types.Channel(type=standard_artifacts.Model),
             )

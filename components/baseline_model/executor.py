@@ -1,5 +1,6 @@
 """Copies the version in production, or makes the constant-prior model."""
 
+import json
 from typing import Any
 
 from absl import logging
@@ -39,7 +40,8 @@ class Executor(base_executor.BaseExecutor):
         folder = path_utils.serving_model_dir(model.uri)
         if version is None:
             split = artifact_utils.get_split_uri(input_dict["examples"], "train")
-            rates = base_rates(sorted(fileio.glob(io_utils.all_files_pattern(split))))
+            files = sorted(fileio.glob(io_utils.all_files_pattern(split)))
+            rates = base_rates(files, json.loads(exec_properties["label_of_output"]))
             save_prior(rates, folder)
             model.set_string_custom_property("kind", "prior")
             logging.info("No version to compare with: the baseline answers %s.", rates)

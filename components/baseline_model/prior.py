@@ -39,7 +39,7 @@ def save_prior(rates: Mapping[str, float], folder: str) -> None:
     tf.saved_model.save(model, folder, signatures={"serving_default": model.serve})
 
 
-def base_rates(files: Sequence[str]) -> dict[str, float]:
+def base_rates(files: Sequence[str], label_of_output: Mapping[str, str]) -> dict[str, float]:
     """Share of clicks with each served output's label, over gzip TFRecords of click examples.
 
     A label policy with several rows per click splits a click's labels over its rows; the click has a label
@@ -47,11 +47,12 @@ def base_rates(files: Sequence[str]) -> dict[str, float]:
 
     Args:
         files: shards; all rows of a click are in the same one.
+        label_of_output: column of the label by served output.
 
     Raises:
         InputError: there is no example, or one without labels.
     """
-    labels = tuple(features.LABEL_OF_OUTPUT.values())
+    labels = tuple(label_of_output.values())
     columns = {
         **{label: tf.io.FixedLenFeature([], tf.float32) for label in labels},
         **{key: tf.io.FixedLenFeature([], tf.string) for key in _CLICK},
@@ -76,7 +77,7 @@ def base_rates(files: Sequence[str]) -> dict[str, float]:
     if not clicks:
         raise InputError("the train split has no click example to take base rates from: widen its window")
     rates = np.clip(positive / clicks, SMALLEST_RATE, 1 - SMALLEST_RATE)
-    return dict(zip(features.LABEL_OF_OUTPUT, rates.tolist(), strict=True))
+    return dict(zip(label_of_output, rates.tolist(), strict=True))
 
 
 def _keys_and_labels(batch: Mapping[str, tf.Tensor], labels: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:

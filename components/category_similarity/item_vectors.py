@@ -72,8 +72,8 @@ def embed_items(sums: CoEngagement, rank: int, support: int) -> ItemVectors:
     i, j = place[sums.i], place[sums.j]
     inside = (i >= 0) & (j >= 0)
     i, j = i[inside], j[inside]
-    norm = np.sqrt(sums.squares[kept])
-    cosine = sums.dot[inside] / (norm[i] * norm[j])
+    norm = np.sqrt(sums.damped(sums.squares)[kept])
+    cosine = sums.damped(sums.dot)[inside] / (norm[i] * norm[j])
     upper = sparse.csr_matrix((cosine, (i, j)), shape=(len(kept), len(kept)))
     gram = upper + upper.T + sparse.identity(len(kept), format="csr")
     values, directions = _leading(gram, rank)

@@ -36,6 +36,15 @@ def part_sums(part: str | Path, settings: SimilaritySettings) -> dict[Level, CoE
     return {level: CoEngagement.of(rows, settings, level) for level in levels}
 
 
+def unseen_leaves(sessions: str | Path, settings: SimilaritySettings) -> CoEngagement:
+    """The leaves that any split names, without counts: what the scheme can relate by their paths alone."""
+    if not settings.knows_unseen:
+        return CoEngagement.nothing([], settings)
+    paths = sorted(str(path) for path in Path(sessions).glob("Split-*/part-*.parquet"))
+    names = pl.scan_parquet(paths).select(pl.col("leaf").cast(pl.String).unique()).collect()
+    return CoEngagement.nothing(names["leaf"].drop_nulls().to_list(), settings)
+
+
 def similarity_table(sums: Mapping[Level, CoEngagement], settings: SimilaritySettings) -> SimilarityTable:
     """S by the configured scheme."""
     return SCHEMES[settings.scheme].table(sums, settings)
@@ -48,7 +57,9 @@ def learn_similarity(sessions: str | Path, settings: SimilaritySettings) -> Simi
         InputError: no training sessions, or none of their events has a category and a weight.
     """
     parts = [part_sums(part, settings) for part in training_parts(sessions)]
-    table = similarity_table(merged(parts), settings)
+    sums = merged(parts)
+    sums["leaf"] = CoEngagement.merge([sums["leaf"], unseen_leaves(sessions, settings)])
+    table = similarity_table(sums, settings)
     refuse_empty(table, sessions)
     return table
 
@@ -64,7 +75,7 @@ def refuse_empty(table: SimilarityTable, sessions: str | Path) -> None:
     Raises:
         InputError: no training event has both a category and a weight.
     """
-    if not len(table.leaves) and not table.otherwise:
+    if not table.users.any() and not table.otherwise:
         raise InputError(
             f"{sessions}: no training event has both a category and a weight; check category_path "
             "in the catalog and similarity.event_weights, or set similarity.scheme to static"

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +20,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from components.category_similarity.co_engagement import CoEngagement, find
 from components.category_similarity.item_vectors import ItemVectors
+from components.category_similarity.leave_user_out import UserEffect
+from components.category_similarity.settings import SimilaritySettings
 from schemas.events import UNKNOWN
 
 
@@ -33,8 +38,12 @@ class Related(NamedTuple):
 
 @dataclass(frozen=True)
 class ProductPairs:
-    """Clicked (a) and bought (b) products, elementwise, as dictionary-encoded strings [q]."""
+    """Clicked (a) and bought (b) products, elementwise, as dictionary-encoded strings [q].
 
+    `user` of each pair is in the values of the rows that `alpha` is given.
+    """
+
+    user: np.ndarray
     leaf_a: pa.DictionaryArray
     leaf_b: pa.DictionaryArray
     item_a: pa.DictionaryArray
@@ -55,6 +64,7 @@ class SimilarityTable:
             `__unknown__` gets with anything, itself included.
         meta: how the table was made, free-form.
         items: embeddings that answer for pairs of items before the table does.
+        sums: what S was computed from, kept when users are to be left out of it.
     """
 
     leaves: np.ndarray
@@ -67,9 +77,19 @@ class SimilarityTable:
     otherwise: float
     meta: dict[str, Any]
     items: ItemVectors | None = None
+    sums: CoEngagement | None = None
 
-    def alpha(self, pairs: ProductPairs) -> np.ndarray:
+    @property
+    def settings(self) -> SimilaritySettings:
+        """What the table was learned with."""
+        return SimilaritySettings(**self.meta["settings"])
+
+    def alpha(self, pairs: ProductPairs, rows: Callable[[], pl.DataFrame]) -> np.ndarray:
         """S of clicked and bought products (CABB eq. 3): by item where both have embeddings, else by leaf.
+
+        Args:
+            rows: the training rows of the pairs' users, with the columns that the sums need; asked for only
+                if the user of a pair is to be left out.
 
         Returns:
             float32 [q] in [0, 1].
@@ -80,7 +100,21 @@ class SimilarityTable:
             a, b, where = _distinct(pairs.item_a, pairs.item_b)
             by_item = self.items.lookup(a, b)[where]
             value = np.where(np.isnan(by_item), value, by_item)
+        if self.sums is not None:
+            a, b = self._positions(pairs.leaf_a), self._positions(pairs.leaf_b)
+            asked = np.flatnonzero((a >= 0) & (b >= 0) & (a != b))
+            effect = self._user_effect.of_leaving_out(pairs.user[asked], a[asked], b[asked], rows())
+            changed = value[asked] + self.settings.co_engagement_share * effect
+            value[asked] = np.clip(changed, 0.0, 1.0)
         return value
+
+    @cached_property
+    def _user_effect(self) -> UserEffect:
+        return UserEffect(self.sums, self.settings)
+
+    def _positions(self, leaves: pa.DictionaryArray) -> np.ndarray:
+        known = pc.index_in(leaves.dictionary.cast(pa.string()), pa.array(self.leaves, pa.string()))
+        return pc.fill_null(known, -1).to_numpy(False)[leaves.indices.to_numpy(False)]
 
     def lookup(self, leaves_a: Any, leaves_b: Any) -> np.ndarray:
         """S of each pair of names, elementwise: float32 [len]. Takes NumPy, Arrow or Polars strings."""
@@ -89,12 +123,9 @@ class SimilarityTable:
         at_a, at_b = (pc.fill_null(pc.index_in(names, known), -1).to_numpy(False) for names in (a, b))
         value = np.full(len(a), self.otherwise, np.float32)
         low, high = np.minimum(at_a, at_b).astype(np.int64), np.maximum(at_a, at_b)
-        if len(self.i) and len(a):
-            stored = self.i.astype(np.int64) * len(self.leaves) + self.j
-            wanted = low * len(self.leaves) + high
-            at = np.minimum(np.searchsorted(stored, wanted), len(stored) - 1)
-            hit = (low >= 0) & (stored[at] == wanted)
-            value[hit] = self.cosine[at[hit]]
+        n = len(self.leaves)
+        at = find(self.i.astype(np.int64) * n + self.j, np.where(low >= 0, low * n + high, -1))
+        value[at >= 0] = self.cosine[at[at >= 0]]
         same = pc.and_(pc.equal(a, b), pc.not_equal(a, UNKNOWN)).to_numpy(False)
         value[same] = 1.0
         return value
@@ -117,7 +148,10 @@ class SimilarityTable:
         ]
 
     def save(self, directory: str | Path) -> None:
-        """Writes leaves, pairs and items.parquet (if any) and meta.json; each appears whole or not at all."""
+        """Writes leaves.parquet, pairs.parquet, items.parquet and sums.arrow (if any), and last meta.json.
+
+        Each file appears whole or not at all.
+        """
         home = Path(directory)
         home.mkdir(parents=True, exist_ok=True)
         leaves = pa.table(
@@ -130,6 +164,9 @@ class SimilarityTable:
         for name, table in tables.items():
             pq.write_table(table, home / f".{name}.parquet.tmp", compression="zstd")
             os.replace(home / f".{name}.parquet.tmp", home / f"{name}.parquet")
+        if self.sums is not None:
+            (home / ".sums.arrow.tmp").write_bytes(self.sums.to_bytes())
+            os.replace(home / ".sums.arrow.tmp", home / "sums.arrow")
         meta = {**self.meta, "otherwise": self.otherwise, "leaves": len(self.leaves), "pairs": len(self.i)}
         (home / ".meta.json.tmp").write_text(
             json.dumps(meta, indent=2, sort_keys=True) + "\n", encoding="utf-8"
@@ -147,6 +184,7 @@ class SimilarityTable:
         meta = json.loads((home / "meta.json").read_text(encoding="utf-8"))
         otherwise = float(meta.pop("otherwise"))
         leaves, pairs = pq.read_table(home / "leaves.parquet"), pq.read_table(home / "pairs.parquet")
+        items, sums = home / "items.parquet", home / "sums.arrow"
         return SimilarityTable(
             leaves=np.array(leaves["leaf"].to_pylist(), dtype=object),
             users=leaves["users"].to_numpy(),
@@ -154,9 +192,8 @@ class SimilarityTable:
             **{name: pairs[name].to_numpy() for name in ("i", "j", "cosine", "both")},
             otherwise=otherwise,
             meta={key: value for key, value in meta.items() if key not in ("leaves", "pairs")},
-            items=_items_of(pq.read_table(home / "items.parquet"))
-            if (home / "items.parquet").exists()
-            else None,
+            items=_items_of(pq.read_table(items)) if items.exists() else None,
+            sums=CoEngagement.from_bytes(sums.read_bytes()) if sums.exists() else None,
         )
 
 

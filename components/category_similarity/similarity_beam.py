@@ -8,7 +8,13 @@ from pathlib import Path
 import apache_beam as beam
 
 from components.category_similarity.co_engagement import CoEngagement, Level
-from components.category_similarity.learning import part_sums, refuse_empty, similarity_table, training_parts
+from components.category_similarity.learning import (
+    part_sums,
+    refuse_empty,
+    similarity_table,
+    training_parts,
+    unseen_leaves,
+)
 from components.category_similarity.settings import SimilaritySettings
 from components.category_similarity.similarity import SimilarityTable
 
@@ -42,7 +48,8 @@ def _sums(part: str, settings: SimilaritySettings) -> Iterator[tuple[Level, byte
         yield level, sums.to_bytes()
 
 
-def _save(sums: dict[Level, bytes], output: str, settings: SimilaritySettings) -> None:
+def _save(sums: dict[Level, bytes], unseen: bytes, output: str, settings: SimilaritySettings) -> None:
+    sums["leaf"] = _merged([sums["leaf"], unseen])
     whole = {level: CoEngagement.from_bytes(data) for level, data in sums.items()}
     similarity_table(whole, settings).save(output)
 
@@ -63,6 +70,7 @@ def build_similarity(
         InputError: there are no training sessions, or none of their events has a category and a weight.
     """
     parts = [str(part) for part in training_parts(sessions)]
+    unseen = unseen_leaves(sessions, settings).to_bytes()
     with make_pipeline() as pipeline:
         _ = (
             pipeline
@@ -71,7 +79,7 @@ def build_similarity(
             | "CoEngagement" >> beam.FlatMap(_sums, settings)
             | "Sum" >> beam.CombinePerKey(SumCoEngagement())
             | "Together" >> beam.combiners.ToDict()
-            | "Write" >> beam.Map(_save, str(output), settings)
+            | "Write" >> beam.Map(_save, unseen, str(output), settings)
         )
     table = SimilarityTable.load(output)
     refuse_empty(table, sessions)

@@ -1,12 +1,13 @@
 """What the Evaluator measures and what a candidate must reach, as a TFMA EvalConfig for three outputs.
 
-Every output is judged against its own label on unweighted per-click rows (models.features.LABEL_OF_OUTPUT).
+Every output is judged against its own label on unweighted per-click rows (ModelSettings.label_of_output).
 Gates hold on the whole eval split only; slices are there to look at.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, field_validator
@@ -97,11 +98,17 @@ class GateSettings(Settings):
         return value
 
 
-def eval_config(gate: GateSettings, has_baseline: bool = True, code_hash: str = "") -> tfma.EvalConfig:
+def eval_config(
+    gate: GateSettings,
+    label_of_output: Mapping[str, str],
+    has_baseline: bool = True,
+    code_hash: str = "",
+) -> tfma.EvalConfig:
     """The EvalConfig of a gate.
 
     Args:
         gate: what to reach.
+        label_of_output: what each served output is judged against.
         has_baseline: whether the Evaluator gets a baseline model; without one there are no change thresholds.
         code_hash: of the metrics' sources, so that a change in them is not answered from the cache.
 
@@ -120,7 +127,7 @@ def eval_config(gate: GateSettings, has_baseline: bool = True, code_hash: str = 
             config_pb2.ModelSpec(
                 name=name,
                 signature_name=SIGNATURE,
-                label_keys=features.LABEL_OF_OUTPUT,
+                label_keys=label_of_output,
                 is_baseline=name == BASELINE,
             )
             for name in names

@@ -27,6 +27,7 @@ from components.run_report.results import (
     write_whole,
 )
 from components.run_report.scores import score_clicks
+from models.settings import ModelSettings
 from schemas.errors import InputError
 
 _LINEAGE_WORDS = {
@@ -65,6 +66,7 @@ class Executor(base_executor.BaseExecutor):
         )
         clicks = score_clicks(
             sorted(eval_files),
+            _model_settings(configuration).label_of_output(),
             candidate=path_utils.serving_model_path(artifact["model"].uri),
             baseline=path_utils.serving_model_path(artifact["baseline"].uri),
         )
@@ -96,6 +98,10 @@ def _report_settings(configuration: dict[str, Any]) -> ReportSettings:
     except ValidationError as error:
         problem = error.errors()[0]
         raise InputError(f"report.{'.'.join(map(str, problem['loc']))}: {problem['msg']}") from None
+
+
+def _model_settings(configuration: dict[str, Any]) -> ModelSettings:
+    return ModelSettings.model_validate(configuration.get("model") or {})
 
 
 def _read_json(artifact: types.Artifact, name: str) -> Any:

@@ -57,7 +57,8 @@ class ScoredClicks:
     Attributes:
         user: user ids, bytes or str.
         event_time_us: time of the click, microseconds since the epoch, UTC.
-        labels: y_caba, y_cabb and y_any, 0 or 1.
+        label_of_output: column of the label that each served output is judged against.
+        labels: those columns, in [0, 1]; a click is a positive when it is above 0.
         alpha: relatedness weight of the row (CABB eq. 3).
         slices: values of the slice columns, str.
         candidate: predictions of the new model by served output.
@@ -66,6 +67,7 @@ class ScoredClicks:
 
     user: np.ndarray
     event_time_us: np.ndarray
+    label_of_output: Mapping[str, str]
     labels: Mapping[str, np.ndarray]
     alpha: np.ndarray
     slices: Mapping[str, np.ndarray]
@@ -75,11 +77,18 @@ class ScoredClicks:
     def __len__(self) -> int:
         return len(self.user)
 
+    def label(self, output: str) -> np.ndarray:
+        """What a served output is judged against, [clicks]."""
+        return self.labels[self.label_of_output[output]]
+
 
 def judge_heads(clicks: ScoredClicks, settings: ReportSettings) -> list[dict[str, Any]]:
     """One entry per served output: metrics of both models, their paired change, and the calibration bins."""
     group = sums.user_group(clicks.user)
-    return [_judge_head(clicks, output, title, group, settings) for output, title in HEADS]
+    return [
+        _judge_head(clicks, output, _title(title, clicks.label_of_output[output]), group, settings)
+        for output, title in HEADS
+    ]
 
 
 def judge_slices(clicks: ScoredClicks, settings: ReportSettings) -> list[dict[str, Any]]:
@@ -91,19 +100,22 @@ def judge_slices(clicks: ScoredClicks, settings: ReportSettings) -> list[dict[st
     ]
 
 
+def _title(title: str, label: str) -> str:
+    return f"{title} ({label})" if features.is_credit(label) else title
+
+
 def _judge_head(
     clicks: ScoredClicks, output: str, title: str, group: np.ndarray, settings: ReportSettings
 ) -> dict[str, Any]:
-    label_name = features.LABEL_OF_OUTPUT[output]
-    label = clicks.labels[label_name]
+    label = clicks.label(output)
     candidate = clicks.candidate[output]
     baseline = clicks.baseline[output] if clicks.baseline is not None else None
     return {
         "output": output,
-        "label": label_name,
+        "label": clicks.label_of_output[output],
         "title": title,
         "rows": len(label),
-        "positives": int(label.sum()),
+        "positives": int(np.count_nonzero(label)),
         "base_rate": _number(label.mean() if len(label) else math.nan),
         "candidate": _scores(clicks.user, group, label, candidate, settings),
         "baseline": _scores(clicks.user, group, label, baseline, settings) if baseline is not None else None,
@@ -217,7 +229,7 @@ def _calibration_bins(
                 "low": low,
                 "high": high,
                 "clicks": int(inside.sum()),
-                "positives": int(y.sum()),
+                "positives": int(np.count_nonzero(y)),
             }
         )
     return bins
@@ -237,7 +249,7 @@ def _judge_slice(
     if name == features.USER_ACTIVITY:
         levels = {level: place for place, level in enumerate(features.USER_ACTIVITY_LEVELS)}
         kept = np.array(sorted(kept, key=lambda code: levels.get(found[code], len(levels))), dtype=int)
-    label = clicks.labels[features.Y_ANY]
+    label = clicks.label(features.P_CONVERSION)
     rows = []
     for code in kept:
         inside = codes == code
@@ -250,7 +262,7 @@ def _judge_slice(
             {
                 "value": str(found[code]),
                 "clicks": int(inside.sum()),
-                "positives": int(y.sum()),
+                "positives": int(np.count_nonzero(y)),
                 "base_rate": float(y.mean()),
                 "ne": _number(ne),
                 "baseline_ne": _number(sums.normalized_entropy(sums.binary_sums(y, baseline)))

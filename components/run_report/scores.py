@@ -1,6 +1,6 @@
 """Scores evaluation clicks with SavedModels, in this process, by the signature that serving uses."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +11,16 @@ from models import features
 from schemas.errors import InputError
 
 BATCH_ROWS = 4096
-_LABELS = (features.Y_CABA, features.Y_CABB, features.Y_ANY)
 
 
-def score_clicks(files: Sequence[str], candidate: str, baseline: str | None = None) -> ScoredClicks:
+def score_clicks(
+    files: Sequence[str], label_of_output: Mapping[str, str], candidate: str, baseline: str | None = None
+) -> ScoredClicks:
     """Reads click examples once and asks both models for every row.
 
     Args:
         files: gzip TFRecord shards of serialized tf.Examples; read in sorted order.
+        label_of_output: column of the label by served output.
         candidate, baseline: SavedModel directories with a signature `serving_default` that takes `examples`.
 
     Raises:
@@ -28,11 +30,13 @@ def score_clicks(files: Sequence[str], candidate: str, baseline: str | None = No
     if baseline is not None:
         models["baseline"] = _Scorer(baseline)
     rows = tf.data.TFRecordDataset(sorted(files), compression_type="GZIP").batch(BATCH_ROWS).prefetch(1)
-    columns: dict[str, list[np.ndarray]] = {name: [] for name in _SPEC}
+    labels = {name: tf.io.FixedLenFeature([], tf.float32) for name in label_of_output.values()}
+    spec = {**_SPEC, **labels}
+    columns: dict[str, list[np.ndarray]] = {name: [] for name in spec}
     predictions = {name: {output: [] for output in features.LABEL_OF_OUTPUT} for name in models}
     for serialized in rows:
         try:
-            parsed = tf.io.parse_example(serialized, _SPEC)
+            parsed = tf.io.parse_example(serialized, spec)
         except tf.errors.InvalidArgumentError as error:
             reason = " ".join(error.message.rpartition("}} ")[2].split())[:200]
             raise InputError(f"evaluation clicks cannot be read: {reason}; make the examples again") from None
@@ -41,7 +45,7 @@ def score_clicks(files: Sequence[str], candidate: str, baseline: str | None = No
         for name, scorer in models.items():
             for output, values in scorer(serialized).items():
                 predictions[name][output].append(values)
-    column = {name: _joined(values, _SPEC[name].dtype.as_numpy_dtype) for name, values in columns.items()}
+    column = {name: _joined(values, spec[name].dtype.as_numpy_dtype) for name, values in columns.items()}
     scored = {
         name: {output: _joined(values, np.float32) for output, values in outputs.items()}
         for name, outputs in predictions.items()
@@ -49,7 +53,8 @@ def score_clicks(files: Sequence[str], candidate: str, baseline: str | None = No
     return ScoredClicks(
         user=column[features.USER_ID].astype("S") if len(column[features.USER_ID]) else np.zeros(0, "S1"),
         event_time_us=column[features.EVENT_TIME],
-        labels={name: column[name] for name in _LABELS},
+        label_of_output=label_of_output,
+        labels={name: column[name] for name in labels},
         alpha=column[features.ALPHA],
         slices={name: _strings(column[name]) for name in SLICES},
         candidate=scored["candidate"],
@@ -60,7 +65,7 @@ def score_clicks(files: Sequence[str], candidate: str, baseline: str | None = No
 _SPEC = {
     features.USER_ID: tf.io.FixedLenFeature([], tf.string),
     features.EVENT_TIME: tf.io.FixedLenFeature([], tf.int64),
-    **{name: tf.io.FixedLenFeature([], tf.float32) for name in (*_LABELS, features.ALPHA)},
+    features.ALPHA: tf.io.FixedLenFeature([], tf.float32),
     **{name: tf.io.FixedLenFeature([], tf.string) for name in SLICES},
 }
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
+import polars as pl
 from pydantic import Field
 
 from components.category_similarity.similarity import ProductPairs, SimilarityTable
@@ -246,13 +247,30 @@ def relatedness(
     events: Timeline, clicked: np.ndarray, bought: np.ndarray, similarity: SimilarityTable
 ) -> np.ndarray:
     """S of the products of two lists of rows, elementwise: float32 [len(clicked)]."""
-    return similarity.alpha(
-        ProductPairs(
-            leaf_a=events.coded("leaf", clicked),
-            leaf_b=events.coded("leaf", bought),
-            item_a=events.coded("item", clicked),
-            item_b=events.coded("item", bought),
-        )
+    pairs = ProductPairs(
+        user=events.user[clicked],
+        leaf_a=events.coded("leaf", clicked),
+        leaf_b=events.coded("leaf", bought),
+        item_a=events.coded("item", clicked),
+        item_b=events.coded("item", bought),
+    )
+    return similarity.alpha(pairs, lambda: _training_rows(events, pairs.user))
+
+
+def _training_rows(events: Timeline, users: np.ndarray) -> pl.DataFrame:
+    """What these users did in the training split, for the similarity's sums; users and sessions as codes."""
+    chosen = np.zeros(len(events.names["user_id"]), bool)
+    chosen[users] = True
+    rows = np.flatnonzero(chosen[events.user] & ~events.in_eval)
+    return pl.DataFrame(
+        {
+            "user_id": events.user[rows],
+            "session_id": events.session[rows],
+            "event_time": pl.Series(events.time[rows]).cast(pl.Datetime("us", "UTC")),
+            "event_type": events.coded("event_type", rows),
+            "is_click": events.is_click[rows],
+            "leaf": events.coded("leaf", rows),
+        }
     )
 
 

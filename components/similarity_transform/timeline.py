@@ -106,7 +106,7 @@ class Timeline:
         )
 
     def coded(self, key: str, rows: np.ndarray) -> pa.DictionaryArray:
-        """Item, leaf or advertiser of some rows, dictionary-encoded."""
+        """Item, leaf, advertiser or event type of some rows, dictionary-encoded."""
         return pa.DictionaryArray.from_arrays(pa.array(getattr(self, key)[rows]), self.names[key])
 
     def strings(self, key: str, rows: np.ndarray) -> pa.Array:

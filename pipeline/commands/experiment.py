@@ -4,7 +4,9 @@ from importlib import import_module
 
 import click
 
-_EXPERIMENTS: dict[str, str] = {}
+_EXPERIMENTS: dict[str, str] = {
+    "tables": "Tables 1-3 of the paper on your data, with intervals and verdicts",
+}
 """Name and what it shows; its command is `command` in pipeline/commands/experiments/<name>.py."""
 
 

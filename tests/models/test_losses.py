@@ -6,7 +6,7 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.losses import binary_cross_entropy, multi_task_loss
+from models.losses import binary_cross_entropy, credit_cross_entropy, multi_task_loss
 from models.metrics import sums
 
 row = st.tuples(st.sampled_from([0.0, 1.0]), st.floats(-12, 12, width=32), st.floats(0, 1, width=32))
@@ -19,6 +19,21 @@ def test_l_cabb_is_the_weighted_cross_entropy_over_the_number_of_rows(rows):
     expected = (alpha * sums.cross_entropy(label, p)).sum() / len(rows)
     got = binary_cross_entropy(tf.constant(label), tf.constant(logit), tf.constant(alpha))
     assert float(got) == pytest.approx(expected, rel=1e-4, abs=1e-6)
+
+
+@given(st.lists(row, min_size=1, max_size=30))
+def test_credit_is_a_weight_or_a_probability(rows):
+    _, logit, credit = (np.array(column, np.float32) for column in zip(*rows, strict=True))
+    credit[: len(credit) // 2] = 0
+    p = 1 / (1 + np.exp(-logit.astype(np.float64)))
+    positive = credit > 0
+    expected = {
+        "weighted_binary": np.where(positive, credit, 1) * sums.cross_entropy(positive, p),
+        "soft": sums.cross_entropy(credit, p),
+    }
+    for mode, loss in expected.items():
+        got = credit_cross_entropy(tf.constant(credit), tf.constant(logit), mode)
+        assert float(got) == pytest.approx(loss.mean(), rel=1e-4, abs=1e-6)
 
 
 def test_weights_are_not_normalised():

@@ -1,5 +1,7 @@
 """The baseline: base rates, production, production's parent, or a refusal."""
 
+import json
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -51,6 +53,7 @@ def run(root, examples, eval_start="2024-03-01", run_key="now", **settings):
             "run_key": run_key,
             "serving_state": "",
             "settings": BaselineSettings(**settings).model_dump_json(),
+            "label_of_output": json.dumps(f.LABEL_OF_OUTPUT),
             "code_hash": "",
         },
     )
@@ -82,7 +85,7 @@ def test_a_click_with_a_row_per_purchase_counts_once_with_all_its_labels(tmp_pat
         "y_any": np.array([1, 1, 0, 0]),
     }
     artifact = write_examples(tmp_path, train=made)
-    rates = base_rates([f"{artifact.uri}/Split-train/part-00000-of-00001.gz"])
+    rates = base_rates([f"{artifact.uri}/Split-train/part-00000-of-00001.gz"], f.LABEL_OF_OUTPUT)
     assert rates[f.P_CABA] == pytest.approx(1 / 3)
     assert rates[f.P_CONVERSION] == pytest.approx(1 / 3)
     assert 0 < rates[f.P_CABB] < 1e-5, "a rate of 0 would make NE infinite"
@@ -92,11 +95,11 @@ def test_no_examples_and_no_labels_are_refused(tmp_path):
     with tf.io.TFRecordWriter(str(tmp_path / "none.gz"), "GZIP"):
         pass
     with pytest.raises(InputError, match="no click example"):
-        base_rates([str(tmp_path / "none.gz")])
+        base_rates([str(tmp_path / "none.gz")], f.LABEL_OF_OUTPUT)
     with tf.io.TFRecordWriter(str(tmp_path / "bare.gz"), "GZIP") as writer:
         writer.write(tf.train.Example().SerializeToString())
     with pytest.raises(InputError, match="lack one of y_caba"):
-        base_rates([str(tmp_path / "bare.gz")])
+        base_rates([str(tmp_path / "bare.gz")], f.LABEL_OF_OUTPUT)
 
 
 def test_production_is_copied(tmp_path, examples, columns):

@@ -14,7 +14,7 @@ from schemas.errors import InputError
 
 def asked(gate, **kwargs):
     """(output, metric) -> (lower, upper), for the candidate."""
-    config = eval_config(gate, **kwargs)
+    config = eval_config(gate, f.LABEL_OF_OUTPUT, **kwargs)
     found = {}
     thresholds = metric_specs.metric_thresholds_from_metrics_specs(config.metrics_specs, eval_config=config)
     for key, limits in thresholds.items():
@@ -51,20 +51,25 @@ def test_tolerance_and_own_bounds():
 
 
 def test_without_baseline_there_is_no_change_to_gate():
-    config = eval_config(GateSettings(), has_baseline=False)
+    config = eval_config(GateSettings(), f.LABEL_OF_OUTPUT, has_baseline=False)
     assert [spec.name for spec in config.model_specs] == ["candidate"]
     assert not any(metric.startswith("ne_change") for _, metric in asked(GateSettings(), has_baseline=False))
 
 
 def test_code_hash_changes_the_config_and_nothing_else_does():
-    assert eval_config(GateSettings(), code_hash="a") != eval_config(GateSettings(), code_hash="b")
-    assert eval_config(GateSettings(), code_hash="a") == eval_config(GateSettings(), code_hash="a")
+    assert eval_config(GateSettings(), f.LABEL_OF_OUTPUT, code_hash="a") != eval_config(
+        GateSettings(), f.LABEL_OF_OUTPUT, code_hash="b"
+    )
+    assert eval_config(GateSettings(), f.LABEL_OF_OUTPUT, code_hash="a") == eval_config(
+        GateSettings(), f.LABEL_OF_OUTPUT, code_hash="a"
+    )
 
 
 def test_every_output_has_its_own_label_and_no_weight():
-    config = eval_config(GateSettings())
+    labels = {output: f"its {output}" for output in OUTPUTS}
+    config = eval_config(GateSettings(), labels)
     for spec in config.model_specs:
-        assert dict(spec.label_keys) == f.LABEL_OF_OUTPUT and not spec.example_weight_keys
+        assert dict(spec.label_keys) == labels and not spec.example_weight_keys
     assert all(
         len(spec.output_names) == 1 and spec.example_weights.unweighted for spec in config.metrics_specs
     )
@@ -73,7 +78,9 @@ def test_every_output_has_its_own_label_and_no_weight():
 def test_gauc_only_on_request():
     def names(gate):
         return {
-            json.loads(m.config)["name"] for spec in eval_config(gate).metrics_specs for m in spec.metrics
+            json.loads(m.config)["name"]
+            for spec in eval_config(gate, f.LABEL_OF_OUTPUT).metrics_specs
+            for m in spec.metrics
         }
 
     assert names(GateSettings(gauc=True)) - names(GateSettings()) == {"gauc", "gauc_coverage"}
@@ -81,7 +88,7 @@ def test_gauc_only_on_request():
 
 def test_a_gate_that_asks_for_nothing_is_refused():
     with pytest.raises(InputError, match="none can pass"):
-        eval_config(GateSettings(max_ne={}, calibration=None, change_outputs=()))
+        eval_config(GateSettings(max_ne={}, calibration=None, change_outputs=()), f.LABEL_OF_OUTPUT)
 
 
 @pytest.mark.parametrize("wrong", [{"max_ne": {"p_cab": 1.0}}, {"change_outputs": ("p_any",)}])

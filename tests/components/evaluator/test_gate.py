@@ -62,7 +62,7 @@ def evaluate(root, examples):
         }
         if baseline is not None:
             inputs["baseline_model"] = [model(root / name / "baseline", **baseline)]
-        config = eval_config(gate, has_baseline=baseline is not None, code_hash="abc")
+        config = eval_config(gate, f.LABEL_OF_OUTPUT, has_baseline=baseline is not None, code_hash="abc")
         Executor().Do(
             inputs,
             {"evaluation": [evaluation], "blessing": [blessing]},

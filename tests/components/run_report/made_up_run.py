@@ -32,6 +32,7 @@ def scored_clicks(rows: int = 900, seed: int = 0) -> ScoredClicks:
     return ScoredClicks(
         user=np.array([f"user {i}" for i in rng.integers(0, rows // 3, rows)], dtype="S"),
         event_time_us=1_475_300_000_000_000 + rng.integers(0, 5 * 86_400_000_000, rows),
+        label_of_output=features.LABEL_OF_OUTPUT,
         labels={
             features.Y_CABA: y_caba.astype(np.float32),
             features.Y_CABB: y_cabb.astype(np.float32),
@@ -56,6 +57,7 @@ def only(clicks: ScoredClicks, inside: np.ndarray) -> ScoredClicks:
     return ScoredClicks(
         user=clicks.user[inside],
         event_time_us=clicks.event_time_us[inside],
+        label_of_output=clicks.label_of_output,
         labels=cut(clicks.labels),
         alpha=clicks.alpha[inside],
         slices=cut({name: clicks.slices[name] for name in SLICES}),

@@ -43,7 +43,7 @@ def test_scores_are_those_of_the_served_signature(tmp_path: Path, columns: dict)
     examples = write_examples(tmp_path / "examples", eval=columns)
     (shard,) = Path(examples.uri, "Split-eval").iterdir()
     candidate, baseline = save(tmp_path / "new", 0.7), save(tmp_path / "old", 0.0)
-    clicks = scores.score_clicks([str(shard)], candidate, baseline)
+    clicks = scores.score_clicks([str(shard)], features.LABEL_OF_OUTPUT, candidate, baseline)
     served = tf.saved_model.load(candidate).signatures["serving_default"](
         examples=tf.constant(serialized(columns))
     )
@@ -61,13 +61,15 @@ def test_no_eval_click_and_a_missing_label_are_told_apart(tmp_path: Path, column
 
     model = save(tmp_path / "new", 0.7)
     empty = write_examples(tmp_path / "empty", eval=click_columns(0))
-    clicks = scores.score_clicks([str(p) for p in Path(empty.uri, "Split-eval").iterdir()], model, model)
+    files = [str(p) for p in Path(empty.uri, "Split-eval").iterdir()]
+    clicks = scores.score_clicks(files, features.LABEL_OF_OUTPUT, model, model)
     assert len(clicks) == 0
     assert set(clicks.candidate) == set(features.LABEL_OF_OUTPUT)
     unlabelled = {name: values for name, values in columns.items() if name != features.Y_ANY}
     examples = write_examples(tmp_path / "unlabelled", eval=unlabelled)
     with pytest.raises(InputError, match="y_any"):
-        scores.score_clicks([str(p) for p in Path(examples.uri, "Split-eval").iterdir()], model)
+        files = [str(p) for p in Path(examples.uri, "Split-eval").iterdir()]
+        scores.score_clicks(files, features.LABEL_OF_OUTPUT, model)
 
 
 def test_do_writes_page_and_results_that_repeat(tmp_path: Path, columns: dict, monkeypatch) -> None:

@@ -118,6 +118,33 @@ def test_labels_are_the_definitions(seed, window, policy, reduce, row_weight):
         assert labelled.immature[split] == len(in_split) - len(kept)
 
 
+@settings(max_examples=20, deadline=None)
+@given(SEEDS, st.sampled_from(["user", "session"]))
+def test_alpha_leaves_out_what_the_user_did(seed, unit):
+    rows = random_events(seed)
+    chosen = SimilaritySettings(unit=unit, damping="idf", shrinkage=0.5, leave_user_out=True)
+    train = pl.from_arrow(to_table([r for r in rows if not is_eval(r)]))
+    table = similarity_table({"leaf": CoEngagement.of(train, chosen)}, chosen)
+    labelled = label_partition(events_of(rows), table, LabelSettings(), OBSERVED)
+    anchors = labelled.clicks.anchor
+    got = {
+        int(anchors[example]): alpha
+        for split in ("train", "eval")
+        for example, alpha in zip(labelled.rows[split].example, labelled.rows[split].alpha, strict=True)
+        if not np.isnan(alpha)
+    }
+    for user in {rows[anchor]["user_id"] for anchor in got}:
+        others = CoEngagement.of(train.filter(pl.col("user_id") != user), chosen)
+        known = CoEngagement.nothing(table.leaves, chosen)
+        without = similarity_table({"leaf": CoEngagement.merge([others, known])}, chosen)
+        truth = reference.labels(
+            rows, lambda a, b, s=without: float(s.lookup([a], [b])[0]), LabelSettings(), "per_click"
+        )
+        for anchor, alpha in got.items():
+            if rows[anchor]["user_id"] == user:
+                assert alpha == pytest.approx(truth[anchor][0]["alpha"], abs=1e-5)
+
+
 @settings(max_examples=40, deadline=None)
 @given(SEEDS, WINDOWS)
 def test_each_purchase_credits_one_click_or_none(seed, window):

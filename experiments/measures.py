@@ -1,0 +1,138 @@
+"""What is measured of a variant: NE raw and recalibrated, AUC, calibration, on each label it is judged by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from experiments.bootstrap import Bootstrap, Losses
+from experiments.prepared import Prepared
+from experiments.trials import Plan, Trial
+from models import features as names
+from models.metrics import sums
+
+
+@dataclass(frozen=True)
+class Target:
+    """A label that variants are judged on, and the output that answers it.
+
+    Attributes:
+        scheme: similarity whose alpha weighs the rows, the same for every variant; None: rows count alike.
+    """
+
+    name: str
+    title: str
+    output: str
+    label: str
+    scheme: str | None = None
+
+
+CABA = Target("caba", "CABA", names.P_CABA, names.Y_CABA)
+CABB = Target("cabb", "CABB", names.P_CABB, names.Y_CABB)
+CABB_ALPHA = Target("cabb_alpha", "CABB, alpha-weighted", names.P_CABB, names.Y_CABB, "taxonomy_cf")
+OVERALL = Target("overall", "overall", names.P_CONVERSION, names.Y_ANY)
+TARGETS = (CABA, CABB, CABB_ALPHA, OVERALL)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A variant on a target: sums for intervals, and means over seeds of what has no interval here.
+
+    `platt` is after Platt scaling of each seed on the held-out training days.
+    """
+
+    raw: Losses
+    platt: Losses
+    auc: float
+    calibration: float
+    calibration_platt: float
+
+
+def measure(trials: Sequence[Trial], target: Target, prepared: Prepared, plan: Plan) -> Measured:
+    """Judges the trials of a variant, one per seed, on the evaluation rows."""
+    held_out, judged = plan.rows(prepared)[1], prepared.evaluation
+
+    def column(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        return np.asarray(values[rows], np.float64)
+
+    def weight(rows: np.ndarray) -> np.ndarray:
+        return column(prepared.alpha[target.scheme], rows) if target.scheme else np.ones(len(rows))
+
+    label = prepared.labels[target.label]
+    held_label, held_weight = column(label, held_out), weight(held_out)
+    held_weight = held_weight * column(prepared.labels[names.ROW_WEIGHT], held_out)
+    y, w, group = column(label, judged), weight(judged), prepared.user_group[judged]
+    raw = [each.evaluation[target.output] for each in trials]
+    platt = [
+        sums.fit_platt(held_label, each.held_out[target.output], held_weight)(p)
+        for each, p in zip(trials, raw, strict=True)
+    ]
+
+    def calibration(predictions: Sequence[np.ndarray]) -> float:
+        return float(np.mean([sums.calibration(sums.binary_sums(y, p, w)) for p in predictions]))
+
+    return Measured(
+        raw=Losses.of(group, y, raw, w),
+        platt=Losses.of(group, y, platt, w),
+        auc=float(np.mean([sums.auc(y, p, w) for p in raw])),
+        calibration=calibration(raw),
+        calibration_platt=calibration(platt),
+    )
+
+
+def draws(prepared: Prepared, plan: Plan) -> Bootstrap:
+    """The resamples of the evaluation users and the plan's seeds."""
+    occupied = np.bincount(prepared.user_group[prepared.evaluation], minlength=sums.USER_GROUPS) > 0
+    return Bootstrap(occupied, len(plan.seeds))
+
+
+def base_rates(prepared: Prepared, targets: Sequence[Target] = TARGETS) -> dict[str, dict[str, Any]]:
+    """Target -> rows, positives and (weighted) base rate of the evaluation days."""
+    rows = prepared.evaluation
+    found = {}
+    for target in targets:
+        y = np.asarray(prepared.labels[target.label][rows], np.float64)
+        w = np.asarray(prepared.alpha[target.scheme][rows], np.float64) if target.scheme else np.ones(len(y))
+        rate = float((w * y).sum() / w.sum())
+        found[target.name] = {
+            "title": target.title,
+            "rows": len(y),
+            "positives": int(y.sum()),
+            "base_rate": rate,
+        }
+    return found
+
+
+def described(
+    measured: Mapping[str, Measured], bootstrap: Bootstrap, reference: Mapping[str, Measured] | None = None
+) -> dict[str, dict[str, Any]]:
+    """Numbers for a table row: target -> NE with spread and interval, AUC, calibration, and the change
+    against a reference, all of it plain JSON."""
+    found = {}
+    for name, one in measured.items():
+        found[name] = {
+            **{
+                kind: {
+                    "ne": losses.ne(),
+                    "by_seed": losses.by_seed().tolist(),
+                    "interval": list(bootstrap.interval(losses)),
+                }
+                for kind, losses in (("raw", one.raw), ("platt", one.platt))
+            },
+            "auc": one.auc,
+            "calibration": one.calibration,
+            "calibration_platt": one.calibration_platt,
+            "against": None,
+        }
+        if reference is not None:
+            difference = bootstrap.difference(one.platt, reference[name].platt)
+            found[name]["against"] = {
+                "change": difference.change,
+                "interval": list(difference.interval),
+                "ratio": difference.ratio,
+                "ratio_interval": list(difference.ratio_interval),
+            }
+    return found

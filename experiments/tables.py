@@ -1,0 +1,379 @@
+"""Tables 1, 2 and 3 of CABB 4.1-4.3 on other data: their variants, their directions and what was measured."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from components.category_similarity.settings import SimilaritySettings
+from experiments import measures
+from experiments.bootstrap import Difference
+from experiments.measures import CABA, CABB, OVERALL, TARGETS, Measured
+from experiments.prepared import Prepared
+from experiments.trials import Plan, Trial
+from experiments.variants import Variant
+from experiments.verdicts import Claim, judge
+from models import features as names
+
+LAMBDAS = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9)
+SELECTED = 0.75
+"""The paper's choice of lambda."""
+PAPER_SCHEMES = ("static", "i2i", "taxonomy_cf")
+NO_THIRD_HEAD = {"conversion_score": "or"}
+"""The paper has two heads: the any-conversion head of the product would train the bottom too."""
+
+LAST_CLICK, CABA_ONLY, ANY, TREES = "last click", "CABA only", "any conversion", "LightGBM"
+OURS, SUMMED = "ours, three heads", "two heads, sum"
+
+
+def lambda_name(value: float) -> str:
+    return f"lambda {value:g}"
+
+
+TWO_HEADS = lambda_name(SELECTED)
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table: its rows, the row that others are compared with, what the paper printed and claimed.
+
+    Attributes:
+        paper: row -> target -> the paper's NE.
+        controls: rows that are no row of the paper's.
+    """
+
+    number: int
+    title: str
+    question: str
+    rows: tuple[str, ...]
+    reference: str
+    paper: dict[str, dict[str, float]]
+    claims: tuple[Claim, ...]
+
+
+def schemes(settings: SimilaritySettings) -> dict[str, SimilaritySettings]:
+    """The similarity schemes of Table 3, all else as configured."""
+    return {name: settings.model_copy(update={"scheme": name}) for name in PAPER_SCHEMES}
+
+
+def variants(available: Sequence[str]) -> dict[str, Variant]:
+    """Every variant of the three tables by name.
+
+    Args:
+        available: the schemes whose alpha is prepared.
+    """
+
+    def two_heads(name: str, title: str, value: float = SELECTED, **more: Any) -> Variant:
+        return Variant(
+            name=name,
+            title=title,
+            changes={"lambda_cabb": value, **NO_THIRD_HEAD, **more.pop("changes", {})},
+            **more,
+        )
+
+    found = [
+        Variant(name=LAST_CLICK, title="Baseline 1: one head, last click", changes={"model": "last_click"}),
+        Variant(name=CABA_ONLY, title="Baseline 2: one head, CABA only", changes={"model": "caba_only"}),
+        Variant(name=ANY, title="one head on any conversion", changes={"model": "any_conversion"}),
+        *(
+            two_heads(lambda_name(value), f"two heads, lambda {value:g}, taxonomy + CF alpha", value)
+            for value in LAMBDAS
+        ),
+        Variant(name=OURS, title="two heads and a third on any conversion (the product)"),
+        Variant(name=TREES, title="LightGBM, one booster per label", learner="lightgbm"),
+    ]
+    for scheme in available:
+        if scheme != "taxonomy_cf":
+            found.append(two_heads(scheme, f"two heads, alpha of {scheme}", scheme=scheme))
+        if scheme != "static":
+            found += [
+                two_heads(
+                    equal(scheme),
+                    f"{scheme}, lambda times mean alpha as in static",
+                    scheme=scheme,
+                    equal_lambda=True,
+                ),
+                two_heads(
+                    shuffled(scheme),
+                    f"{scheme}, alpha permuted among positives",
+                    scheme=scheme,
+                    alpha="permuted",
+                ),
+            ]
+    return {each.name: each for each in found}
+
+
+def equal(scheme: str) -> str:
+    return f"{scheme}, equal lambda"
+
+
+def shuffled(scheme: str) -> str:
+    return f"{scheme}, permuted"
+
+
+def row_of(scheme: str) -> str:
+    """The variant that is a scheme's row: taxonomy_cf is the one of Tables 1 and 2."""
+    return TWO_HEADS if scheme == "taxonomy_cf" else scheme
+
+
+def tables(available: Sequence[str]) -> tuple[Table, ...]:
+    """The paper's tables, with the rows that can be made."""
+    return (_table_1(), _table_2(), _table_3(available))
+
+
+def trained(chosen: Sequence[Table], known: dict[str, Variant]) -> list[Variant]:
+    """The variants that some tables need."""
+    wanted = {name for table in chosen for name in table.rows}
+    wanted |= {name for table in chosen for claim in table.claims for pair in claim.pairs for name in pair}
+    if SUMMED in wanted:
+        wanted.add(TWO_HEADS)
+    return [variant for name, variant in known.items() if name in wanted]
+
+
+def _table_1() -> Table:
+    baseline_1, baseline_2, ours = 0.575, 0.547, 0.495
+    target = OVERALL.name
+    return Table(
+        1,
+        "Overall NE",
+        "Does the model with two heads predict conversions better than one that ignores click A, buy B?",
+        (LAST_CLICK, CABA_ONLY, TWO_HEADS, SUMMED, OURS, ANY, TREES),
+        LAST_CLICK,
+        {LAST_CLICK: {target: baseline_1}, CABA_ONLY: {target: baseline_2}, TWO_HEADS: {target: ours}},
+        (
+            Claim(
+                "Two heads have a lower overall NE than Baseline 1 (last click)",
+                ((TWO_HEADS, LAST_CLICK),),
+                target,
+                (ours, baseline_1),
+            ),
+            Claim(
+                "Two heads have a lower overall NE than Baseline 2 (CABA only)",
+                ((TWO_HEADS, CABA_ONLY),),
+                target,
+                (ours, baseline_2),
+            ),
+            Claim(
+                "Baseline 2 (CABA only) has a lower overall NE than Baseline 1 (last click)",
+                ((CABA_ONLY, LAST_CLICK),),
+                target,
+                (baseline_2, baseline_1),
+            ),
+        ),
+    )
+
+
+def _table_2() -> Table:
+    caba = dict(zip(LAMBDAS, (0.398, 0.409, 0.419, 0.432, 0.451, 0.479), strict=True))
+    cabb = dict(zip(LAMBDAS, (0.692, 0.651, 0.581, 0.550, 0.519, 0.505), strict=True))
+    single = {CABA.name: 0.512, CABB.name: 0.643}
+    name = lambda_name
+    steps = tuple((name(b), name(a)) for a, b in pairwise(LAMBDAS))
+    return Table(
+        2,
+        "The weight of L_CABB",
+        "What does more weight on click A, buy B do to each head?",
+        (LAST_CLICK, *map(name, LAMBDAS), TREES),
+        LAST_CLICK,
+        {
+            LAST_CLICK: single,
+            **{name(each): {CABA.name: caba[each], CABB.name: cabb[each]} for each in LAMBDAS},
+        },
+        (
+            Claim(
+                "Without CABB supervision (lambda 0) CABA NE is lower than with last click",
+                ((name(0), LAST_CLICK),),
+                CABA.name,
+                (caba[0.0], single[CABA.name]),
+            ),
+            Claim(
+                "Without CABB supervision (lambda 0) CABB NE is higher than with last click",
+                ((LAST_CLICK, name(0)),),
+                CABB.name,
+                (single[CABB.name], cabb[0.0]),
+            ),
+            Claim("CABB NE falls with every step of lambda", steps, CABB.name),
+            Claim(
+                "CABB NE is lower at lambda 0.9 than at 0.1",
+                ((name(0.9), name(0.1)),),
+                CABB.name,
+                (cabb[0.9], cabb[0.1]),
+            ),
+            Claim(
+                "CABA NE is lower at lambda 0 than at 0.9 (the text: relatively the same)",
+                ((name(0), name(0.9)),),
+                CABA.name,
+                (caba[0.0], caba[0.9]),
+            ),
+            Claim(
+                "The selected lambda 0.75 has a lower CABA NE than last click",
+                ((TWO_HEADS, LAST_CLICK),),
+                CABA.name,
+                (caba[SELECTED], single[CABA.name]),
+            ),
+            Claim(
+                "The selected lambda 0.75 has a lower CABB NE than last click",
+                ((TWO_HEADS, LAST_CLICK),),
+                CABB.name,
+                (cabb[SELECTED], single[CABB.name]),
+            ),
+        ),
+    )
+
+
+def _table_3(available: Sequence[str]) -> Table:
+    paper = {
+        "static": {CABA.name: 0.478, CABB.name: 0.552},
+        "i2i": {CABA.name: 0.462, CABB.name: 0.558},
+        TWO_HEADS: {CABA.name: 0.441, CABB.name: 0.563},
+    }
+    present = [scheme for scheme in PAPER_SCHEMES if scheme in available]
+    weighted = [scheme for scheme in present if scheme != "static"]
+
+    def claim(words: str, lower: str, higher: str, target: str) -> Claim:
+        printed = paper.get(lower), paper.get(higher)
+        both = (printed[0][target], printed[1][target]) if all(printed) else None
+        return Claim(words, ((lower, higher),), target, both)
+
+    claims = [claim("Taxonomy + CF has a lower CABA NE than static", TWO_HEADS, "static", CABA.name)]
+    if "i2i" in present:
+        claims += [
+            claim("Taxonomy + CF has a lower CABA NE than i2i", TWO_HEADS, "i2i", CABA.name),
+            claim("i2i has a lower CABA NE than static", "i2i", "static", CABA.name),
+            claim("Static has a lower CABB NE than i2i", "static", "i2i", CABB.name),
+        ]
+    claims += [
+        claim("Static has a lower CABB NE than taxonomy + CF", "static", TWO_HEADS, CABB.name),
+        Claim(
+            "Relatedness itself helps CABA: taxonomy + CF beats its own alphas permuted, and static at equal "
+            "lambda times alpha (a control, not a claim of the paper)",
+            ((TWO_HEADS, shuffled("taxonomy_cf")), (equal("taxonomy_cf"), "static")),
+            CABA.name,
+        ),
+        Claim(
+            "The same for CABB (a control, not a claim of the paper)",
+            ((TWO_HEADS, shuffled("taxonomy_cf")), (equal("taxonomy_cf"), "static")),
+            CABB.name,
+        ),
+    ]
+    controls = [control(scheme) for scheme in weighted for control in (equal, shuffled)]
+    return Table(
+        3,
+        "Where alpha comes from",
+        "Does weighing click A, buy B by relatedness help, and which relatedness?",
+        (*map(row_of, present), *controls),
+        "static",
+        {name: figures for name, figures in paper.items() if name in map(row_of, present)},
+        tuple(claims),
+    )
+
+
+def with_sum(trials: dict[str, list[Trial]]) -> dict[str, list[Trial]]:
+    """Adds the row whose score is Figure 2's sum of the two heads, clipped, from the same trainings."""
+
+    def summed(scores):
+        return {**scores, names.P_CONVERSION: np.minimum(scores[names.P_CABA] + scores[names.P_CABB], 1)}
+
+    if TWO_HEADS not in trials:
+        return trials
+    return {
+        **trials,
+        SUMMED: [Trial(summed(each.held_out), summed(each.evaluation)) for each in trials[TWO_HEADS]],
+    }
+
+
+def compose(
+    chosen: Sequence[Table], trials: dict[str, list[Trial]], prepared: Prepared, plan: Plan
+) -> dict[str, Any]:
+    """All that the page and tables.json show, as plain JSON."""
+    trials = with_sum(trials)
+    bootstrap = measures.draws(prepared, plan)
+    measured: dict[str, dict[str, Measured]] = {
+        name: {target.name: measures.measure(each, target, prepared, plan) for target in TARGETS}
+        for name, each in trials.items()
+    }
+    known = variants(list(prepared.alpha))
+
+    def compare(lower: str, higher: str, target: str) -> Difference:
+        return bootstrap.difference(measured[lower][target].platt, measured[higher][target].platt)
+
+    return {
+        **about(prepared, plan),
+        "tables": [
+            {
+                "number": table.number,
+                "title": table.title,
+                "question": table.question,
+                "reference": table.reference,
+                "rows": [
+                    {
+                        "name": name,
+                        "title": known[name].title
+                        if name in known
+                        else "lambda 0.75, Figure 2's clipped sum",
+                        "in_paper": name in table.paper,
+                        "paper": table.paper.get(name, {}),
+                        "targets": measures.described(
+                            measured[name],
+                            bootstrap,
+                            measured[table.reference] if name != table.reference else None,
+                        ),
+                    }
+                    for name in table.rows
+                ],
+                "claims": [
+                    {
+                        "words": result.claim.words,
+                        "target": result.claim.target,
+                        "verdict": result.verdict,
+                        "why": result.why,
+                        "paper": result.claim.paper,
+                    }
+                    for result in (judge(claim, compare, len(plan.seeds)) for claim in table.claims)
+                ],
+            }
+            for table in chosen
+        ],
+    }
+
+
+def about(prepared: Prepared, plan: Plan) -> dict[str, Any]:
+    """The data and the plan of an experiment, for its page."""
+    facts, recipe = prepared.facts, prepared.facts["recipe"]
+    fit, held_out = plan.rows(prepared)
+    return {
+        "data": {
+            "windows": recipe["windows"],
+            "time_zone": recipe["source"]["time_zone"],
+            "train_rows": facts["train_rows"],
+            "fit_rows": len(fit),
+            "held_out_rows": len(held_out),
+            "eval_rows": facts["eval_rows"],
+            "eval_users": facts["eval_users"],
+            "mean_alpha": facts["mean_alpha"],
+            "base_rates": measures.base_rates(prepared),
+        },
+        "plan": plan.model_dump(mode="json", exclude={"code"}),
+        "recipe": {key: recipe[key] for key in ("schemes", "labels", "preprocessing", "partitions")},
+    }
+
+
+def write_json(results: dict[str, Any], path: Path) -> None:
+    """Writes results whole or not at all; numbers that are not finite become null."""
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(_finite(results), indent=1) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value

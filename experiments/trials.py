@@ -1,0 +1,192 @@
+"""Variants times seeds: trained in a few processes of one thread each, every finished one kept on disk.
+
+A trial trains on the days before the last `holdout_days` of training and scores those days: what is fitted to
+held-out days, Platt scaling and the number of trees, is fitted there, for every variant alike. With `refit`
+it then trains again on all training days, and that model is the one that is judged.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from pydantic import Field
+
+from components.session_example_gen.splits import SplitWindows
+from experiments.prepared import Prepared
+from experiments.variants import Variant
+from models.settings import ModelSettings
+from schemas.errors import InputError
+from schemas.settings import Settings
+
+Scores = dict[str, np.ndarray]
+"""Served output -> probability of each row, float32 [rows]."""
+
+
+class Plan(Settings):
+    """How every variant is trained.
+
+    Attributes:
+        seeds: of initial weights and order of rows.
+        holdout_days: last days of training, which calibrate.
+        refit: judge a model of all training days, not of those before the held-out ones.
+        model: settings that variants change.
+        code: changes when the code that trains does.
+    """
+
+    seeds: tuple[int, ...] = (1, 2, 3)
+    holdout_days: int = Field(7, ge=1)
+    refit: bool = True
+    model: ModelSettings = ModelSettings()
+    code: str = ""
+
+    def rows(self, prepared: Prepared) -> tuple[np.ndarray, np.ndarray]:
+        """Row numbers of the training days before the held-out ones, and of the held-out ones.
+
+        Raises:
+            InputError: one of them is empty.
+        """
+        recipe = prepared.facts["recipe"]
+        windows = SplitWindows.model_validate(recipe["windows"])
+        first = SplitWindows(eval_start=windows.eval_start - timedelta(days=self.holdout_days))
+        cut = first.bounds(recipe["source"]["time_zone"])["eval"][0]
+        microseconds = round(cut.timestamp() * 1e6)
+        fit, held_out = prepared.training(before=microseconds), prepared.training(since=microseconds)
+        if not len(fit) or not len(held_out):
+            raise InputError(
+                f"holding out the last {self.holdout_days} days leaves {len(fit):,} clicks to train on and "
+                f"{len(held_out):,} to calibrate on; choose other days or fewer to hold out"
+            )
+        return fit, held_out
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What one trained variant says of the held-out and of the evaluation rows."""
+
+    held_out: Scores
+    evaluation: Scores
+
+
+def run_trials(
+    prepared: Prepared,
+    variants: Sequence[Variant],
+    plan: Plan,
+    home: Path,
+    *,
+    workers: int = 2,
+    done: Callable[[str, int, int], None] = lambda what, done, total: None,
+) -> dict[str, list[Trial]]:
+    """Every variant with every seed: name -> trials in the order of `plan.seeds`.
+
+    Args:
+        home: folder of finished trials; those found there are not trained again.
+        workers: processes; 0 trains in this one.
+        done: told (what was finished, how many are, of how many).
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    wanted = [(variant, seed) for variant in variants for seed in plan.seeds]
+    paths = {(v.name, seed): home / f"{_key(prepared, v, plan, seed)}.npz" for v, seed in wanted}
+    missing = [(v, seed) for v, seed in wanted if not paths[v.name, seed].exists()]
+    finished = len(wanted) - len(missing)
+    if finished:
+        done("found from before", finished, len(wanted))
+    jobs = [(str(prepared.home), v, plan, seed, str(paths[v.name, seed])) for v, seed in missing]
+    for variant, seed in _carry_out(jobs, workers):
+        finished += 1
+        done(f"{variant.title}, seed {seed}", finished, len(wanted))
+    return {v.name: [_load(paths[v.name, seed]) for seed in plan.seeds] for v in variants}
+
+
+def _key(prepared: Prepared, variant: Variant, plan: Plan, seed: int) -> str:
+    """What decides a trial: data, settings and seed, not what the variant is called."""
+    parts = [
+        prepared.home.name,
+        variant.model_dump_json(exclude={"name", "title"}),
+        plan.model_dump_json(exclude={"seeds"}),
+        str(seed),
+    ]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+def _carry_out(jobs, workers: int):
+    """Yields (variant, seed) as they finish."""
+    if not workers or not jobs:
+        for job in jobs:
+            yield _trial(*job)
+        return
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(min(workers, len(jobs)), context, initializer=_one_thread)
+    try:
+        for future in as_completed([pool.submit(_trial, *job) for job in jobs]):
+            yield future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _one_thread() -> None:
+    os.environ["OMP_NUM_THREADS"] = "1"
+    os.environ["TF_USE_LEGACY_KERAS"] = "1"
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    tf.get_logger().setLevel("ERROR")  # each variant is a new graph, which TensorFlow warns of
+
+
+@cache
+def _prepared(home: str) -> Prepared:
+    return Prepared.load(Path(home))
+
+
+def _trial(home: str, variant: Variant, plan: Plan, seed: int, result: str) -> tuple[Variant, int]:
+    """Trains, scores and writes one trial; the file appears whole or not at all."""
+    prepared = _prepared(home)
+    fit, held_out = plan.rows(prepared)
+    data = variant.rows(prepared, seed)
+    everything = np.arange(prepared.train_rows)
+    if variant.learner == "lightgbm":
+        from experiments.boosting import Boosters
+
+        boosters = Boosters(data, seed)
+        boosters.train(fit, held_out)
+        calibrating = boosters.score(held_out)
+        if plan.refit:
+            boosters.retrain(everything)
+        judged = boosters.score(prepared.evaluation)
+    else:
+        from experiments.training import score, train
+
+        settings = variant.settings(plan.model, prepared, seed)
+        model = train(settings, data, fit)
+        calibrating = score(model, data, held_out)
+        if plan.refit:
+            model = train(settings, data, everything)
+        judged = score(model, data, prepared.evaluation)
+    temporary = f"{result}.{os.getpid()}.tmp"
+    with open(temporary, "wb") as file:
+        np.savez(
+            file,
+            **{f"held_out/{output}": values for output, values in calibrating.items()},
+            **{f"evaluation/{output}": values for output, values in judged.items()},
+        )
+    os.replace(temporary, result)
+    return variant, seed
+
+
+def _load(path: Path) -> Trial:
+    with np.load(path) as file:
+        parts: dict[str, Scores] = {"held_out": {}, "evaluation": {}}
+        for name in file.files:
+            part, _, output = name.partition("/")
+            parts[part][output] = file[name]
+    return Trial(**parts)

@@ -1,0 +1,164 @@
+"""What every experiment on logs starts from: options, configuration, prepared data, progress."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from simulator.worlds import PRESETS
+
+if TYPE_CHECKING:
+    from experiments.prepare import Recipe
+    from experiments.trials import Plan
+    from pipeline.config import Config
+
+DATA_CODE = ("components", "schemas", "models.features", "models.preprocessing", "experiments.prepare")
+TRAINING_CODE = ("models", "experiments.training", "experiments.variants", "experiments.boosting")
+
+
+def data_options(default_output: str) -> Callable:
+    """Options that choose the data and how variants are trained."""
+    options = (
+        click.option(
+            "--config",
+            "config_path",
+            type=click.Path(path_type=Path),
+            help="YAML settings of a run; without `data` the simulated store is used.",
+        ),
+        click.option(
+            "--output",
+            type=click.Path(path_type=Path),
+            default=Path(default_output),
+            show_default=True,
+            help="Where data, trained variants and results are kept.",
+        ),
+        click.option("--world", type=click.Choice(list(PRESETS)), help="Preset of the simulated store."),
+        click.option("--users", type=click.IntRange(min=1), help="Users of the simulated store."),
+        click.option(
+            "--seeds", default=3, show_default=True, type=click.IntRange(min=1), help="Trainings per variant."
+        ),
+        click.option(
+            "--holdout-days",
+            default=7,
+            show_default=True,
+            type=click.IntRange(min=1),
+            help="Last training days, on which every variant is recalibrated.",
+        ),
+        click.option(
+            "--refit/--no-refit",
+            default=True,
+            show_default=True,
+            help="Judge a model of all training days, held-out ones included.",
+        ),
+        click.option(
+            "--workers",
+            default=2,
+            show_default=True,
+            type=click.IntRange(0, 2),
+            help="Processes that train, one thread each; 0 trains in this one.",
+        ),
+        click.option(
+            "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override one setting; may repeat."
+        ),
+    )
+
+    def decorate(command: Callable) -> Callable:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def configured(
+    config_path: Path | None,
+    output: Path,
+    world: str | None,
+    users: int | None,
+    settings: tuple[str, ...],
+) -> Config:
+    """The configuration of an experiment; TensorFlow, imported later, reads what is set here."""
+    from pipeline.commands.run import parse_setting
+    from pipeline.config import load_config
+
+    os.environ["TF_USE_LEGACY_KERAS"] = "1"
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    overrides: dict[str, Any] = dict(parse_setting(each) for each in settings)
+    overrides["output"] = str(output.resolve())
+    if world:
+        overrides["store.name"] = world
+    if users:
+        overrides["store.users"] = users
+    return load_config(config_path, overrides)
+
+
+def data_name(config: Config) -> str:
+    """What to call the data of a configuration on a page."""
+    if config.data is not None:
+        return config.name
+    return f"the simulated store {config.store.name}, {config.store.users:,} users"
+
+
+def recipe_of(config: Config, schemes: dict, progress: Callable[[int, int], None] | None = None) -> Recipe:
+    """What the arrays of a configuration are made of; simulates the store if there are no logs."""
+    from experiments.prepare import Recipe
+    from pipeline.code_hash import code_hash
+    from pipeline.fingerprint import data_fingerprint
+    from pipeline.run_inputs import logs
+
+    source, windows = logs(config, progress)
+    return Recipe(
+        source=source,
+        fingerprint=f"{data_fingerprint(source)}-{code_hash(*DATA_CODE)}",
+        windows=windows,
+        schemes=schemes,
+        labels=config.labels,
+        attribution=config.resolved_attribution(),
+        preprocessing=config.preprocessing,
+        partitions=config.beam.partitions,
+    )
+
+
+def plan_of(config: Config, seeds: int, holdout_days: int, refit: bool) -> Plan:
+    """How variants are trained."""
+    from experiments.trials import Plan
+    from pipeline.code_hash import code_hash
+
+    return Plan(
+        seeds=tuple(range(1, seeds + 1)),
+        holdout_days=holdout_days,
+        refit=refit,
+        model=config.model,
+        code=code_hash(*TRAINING_CODE),
+    )
+
+
+@contextmanager
+def training_progress(console: Console):
+    """Gives a `done(what, finished, total)` that shows a bar on a terminal and lines elsewhere."""
+    if not console.is_terminal:
+        yield lambda what, finished, total: console.print(
+            f"{finished} of {total}: {what}", highlight=False, soft_wrap=True
+        )
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[last]}"),
+    )
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("trained", total=None, last="")
+
+        def done(what: str, finished: int, total: int) -> None:
+            bar.update(task, completed=finished, total=total, last=what)
+
+        yield done
