@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -27,11 +27,12 @@ class Losses:
     """Additive sums of one variant on one label, by group of users: `+` pools rows of several evaluations.
 
     Attributes:
-        cross_entropy: sum of w * CE, float64 [seeds, groups].
+        cross_entropy, predicted: sum of w * CE and of w * p, float64 [seeds, groups].
         weight, positive: sum of w and of w * label, float64 [groups].
     """
 
     cross_entropy: np.ndarray
+    predicted: np.ndarray
     weight: np.ndarray
     positive: np.ndarray
 
@@ -50,11 +51,13 @@ class Losses:
             return np.bincount(group, values, sums.USER_GROUPS)
 
         losses = [by_group(weight * sums.cross_entropy(label, p)) for p in predictions]
-        return Losses(np.stack(losses), by_group(weight), by_group(weight * label))
+        predicted = [by_group(weight * np.asarray(p, np.float64)) for p in predictions]
+        return Losses(np.stack(losses), np.stack(predicted), by_group(weight), by_group(weight * label))
 
     def __add__(self, other: Losses) -> Losses:
         return Losses(
             self.cross_entropy + other.cross_entropy,
+            self.predicted + other.predicted,
             self.weight + other.weight,
             self.positive + other.positive,
         )
@@ -66,6 +69,11 @@ class Losses:
     def ne(self) -> float:
         """Mean NE over seeds."""
         return float(self.by_seed().mean())
+
+    def calibration(self) -> float:
+        """Predicted over actual positives, mean over seeds; NaN without positives."""
+        positive = self.positive.sum()
+        return float(self.predicted.sum(axis=1).mean() / positive) if positive > 0 else float("nan")
 
 
 class Difference(NamedTuple):
@@ -91,14 +99,9 @@ class Bootstrap:
     resamples: int = RESAMPLES
     level: float = LEVEL
 
-    @cached_property
+    @property
     def _draws(self) -> tuple[np.ndarray, np.ndarray]:
-        """How often each group [resamples, groups] and what share each seed [resamples, seeds] is drawn."""
-        rng = np.random.default_rng(0)
-        n = int(self.groups.sum())
-        users = rng.multinomial(n, np.full(n, 1 / n), self.resamples).astype(np.float64)
-        seeds = rng.multinomial(self.seeds, np.full(self.seeds, 1 / self.seeds), self.resamples)
-        return users, seeds / self.seeds
+        return _draw(int(self.groups.sum()), self.seeds, self.resamples)
 
     def distribution(self, losses: Losses) -> np.ndarray:
         """Mean NE over the drawn seeds of every resample, [resamples]."""
@@ -106,6 +109,13 @@ class Bootstrap:
         loss = users @ losses.cross_entropy[:, self.groups].T
         weight, positive = users @ losses.weight[self.groups], users @ losses.positive[self.groups]
         return _ne((loss * seeds).sum(axis=1), weight, positive)
+
+    def calibration_interval(self, losses: Losses) -> Interval:
+        """Percentile bounds of the mean calibration."""
+        users, seeds = self._draws
+        predicted = users @ losses.predicted[:, self.groups].T
+        with np.errstate(all="ignore"):
+            return self._bounds((predicted * seeds).sum(axis=1) / (users @ losses.positive[self.groups]))
 
     def interval(self, losses: Losses) -> Interval:
         """Percentile bounds of the mean NE."""
@@ -128,6 +138,14 @@ class Bootstrap:
             return Interval(float("nan"), float("nan"))
         low, high = np.quantile(values, [(1 - self.level) / 2, (1 + self.level) / 2])
         return Interval(float(low), float(high))
+
+
+@lru_cache(maxsize=4)
+def _draw(groups: int, seeds: int, resamples: int) -> tuple[np.ndarray, np.ndarray]:
+    """How often each group [resamples, groups] and what share each seed [resamples, seeds] is drawn."""
+    rng = np.random.default_rng(0)
+    users = rng.multinomial(groups, np.full(groups, 1 / groups), resamples).astype(np.float64)
+    return users, rng.multinomial(seeds, np.full(seeds, 1 / seeds), resamples) / seeds
 
 
 def _ne(loss: np.ndarray, weight: np.ndarray, positive: np.ndarray) -> np.ndarray:

@@ -39,48 +39,49 @@ TARGETS = (CABA, CABB, CABB_ALPHA, OVERALL)
 
 @dataclass(frozen=True)
 class Measured:
-    """A variant on a target: sums for intervals, and means over seeds of what has no interval here.
-
-    `platt` is after Platt scaling of each seed on the held-out training days.
-    """
+    """A variant on a target: its sums, raw and after Platt scaling of each seed on the held-out training
+    days, and its mean AUC over seeds."""
 
     raw: Losses
     platt: Losses
     auc: float
-    calibration: float
-    calibration_platt: float
+
+
+def predictions(
+    trials: Sequence[Trial], target: Target, prepared: Prepared, plan: Plan
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """The evaluation rows' scores by seed: raw, and after Platt scaling on the held-out days, [seeds][rows].
+
+    On a weighted target the scaling is fitted under its weights.
+    """
+    held_out = plan.rows(prepared)[1]
+    label = np.asarray(prepared.labels[target.label][held_out], np.float64)
+    weight = _weight(target, prepared, held_out) * prepared.labels[names.ROW_WEIGHT][held_out]
+    raw = [each.evaluation[target.output] for each in trials]
+    platt = [
+        sums.fit_platt(label, each.held_out[target.output], weight)(p)
+        for each, p in zip(trials, raw, strict=True)
+    ]
+    return raw, platt
 
 
 def measure(trials: Sequence[Trial], target: Target, prepared: Prepared, plan: Plan) -> Measured:
     """Judges the trials of a variant, one per seed, on the evaluation rows."""
-    held_out, judged = plan.rows(prepared)[1], prepared.evaluation
-
-    def column(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        return np.asarray(values[rows], np.float64)
-
-    def weight(rows: np.ndarray) -> np.ndarray:
-        return column(prepared.alpha[target.scheme], rows) if target.scheme else np.ones(len(rows))
-
-    label = prepared.labels[target.label]
-    held_label, held_weight = column(label, held_out), weight(held_out)
-    held_weight = held_weight * column(prepared.labels[names.ROW_WEIGHT], held_out)
-    y, w, group = column(label, judged), weight(judged), prepared.user_group[judged]
-    raw = [each.evaluation[target.output] for each in trials]
-    platt = [
-        sums.fit_platt(held_label, each.held_out[target.output], held_weight)(p)
-        for each, p in zip(trials, raw, strict=True)
-    ]
-
-    def calibration(predictions: Sequence[np.ndarray]) -> float:
-        return float(np.mean([sums.calibration(sums.binary_sums(y, p, w)) for p in predictions]))
-
+    rows = prepared.evaluation
+    raw, platt = predictions(trials, target, prepared, plan)
+    y, group = np.asarray(prepared.labels[target.label][rows]), prepared.user_group[rows]
+    w = _weight(target, prepared, rows)
     return Measured(
         raw=Losses.of(group, y, raw, w),
         platt=Losses.of(group, y, platt, w),
         auc=float(np.mean([sums.auc(y, p, w) for p in raw])),
-        calibration=calibration(raw),
-        calibration_platt=calibration(platt),
     )
+
+
+def _weight(target: Target, prepared: Prepared, rows: np.ndarray) -> np.ndarray:
+    if target.scheme is None:
+        return np.ones(len(rows))
+    return np.asarray(prepared.alpha[target.scheme][rows], np.float64)
 
 
 def draws(prepared: Prepared, plan: Plan) -> Bootstrap:
@@ -95,7 +96,7 @@ def base_rates(prepared: Prepared, targets: Sequence[Target] = TARGETS) -> dict[
     found = {}
     for target in targets:
         y = np.asarray(prepared.labels[target.label][rows], np.float64)
-        w = np.asarray(prepared.alpha[target.scheme][rows], np.float64) if target.scheme else np.ones(len(y))
+        w = _weight(target, prepared, rows)
         rate = float((w * y).sum() / w.sum())
         found[target.name] = {
             "title": target.title,
@@ -119,12 +120,11 @@ def described(
                     "ne": losses.ne(),
                     "by_seed": losses.by_seed().tolist(),
                     "interval": list(bootstrap.interval(losses)),
+                    "calibration": losses.calibration(),
                 }
                 for kind, losses in (("raw", one.raw), ("platt", one.platt))
             },
             "auc": one.auc,
-            "calibration": one.calibration,
-            "calibration_platt": one.calibration_platt,
             "against": None,
         }
         if reference is not None:

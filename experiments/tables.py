@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from components.category_similarity.settings import SimilaritySettings
-from experiments import measures
+from experiments import measures, report
 from experiments.bootstrap import Difference
 from experiments.measures import CABA, CABB, OVERALL, TARGETS, Measured
 from experiments.prepared import Prepared
@@ -304,7 +302,7 @@ def compose(
         return bootstrap.difference(measured[lower][target].platt, measured[higher][target].platt)
 
     return {
-        **about(prepared, plan),
+        **report.about(prepared, plan),
         "tables": [
             {
                 "number": table.number,
@@ -341,39 +339,3 @@ def compose(
             for table in chosen
         ],
     }
-
-
-def about(prepared: Prepared, plan: Plan) -> dict[str, Any]:
-    """The data and the plan of an experiment, for its page."""
-    facts, recipe = prepared.facts, prepared.facts["recipe"]
-    fit, held_out = plan.rows(prepared)
-    return {
-        "data": {
-            "windows": recipe["windows"],
-            "time_zone": recipe["source"]["time_zone"],
-            "train_rows": facts["train_rows"],
-            "fit_rows": len(fit),
-            "held_out_rows": len(held_out),
-            "eval_rows": facts["eval_rows"],
-            "eval_users": facts["eval_users"],
-            "mean_alpha": facts["mean_alpha"],
-            "base_rates": measures.base_rates(prepared),
-        },
-        "plan": plan.model_dump(mode="json", exclude={"code"}),
-        "recipe": {key: recipe[key] for key in ("schemes", "labels", "preprocessing", "partitions")},
-    }
-
-
-def write_json(results: dict[str, Any], path: Path) -> None:
-    """Writes results whole or not at all; numbers that are not finite become null."""
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(_finite(results), indent=1) + "\n", encoding="utf-8")
-    temporary.replace(path)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value

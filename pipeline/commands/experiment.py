@@ -6,6 +6,8 @@ import click
 
 _EXPERIMENTS: dict[str, str] = {
     "tables": "Tables 1-3 of the paper on your data, with intervals and verdicts",
+    "rolling": "the same models week after week, pooled, against LightGBM",
+    "recovery": "how much of a simulated truth the model finds",
 }
 """Name and what it shows; its command is `command` in pipeline/commands/experiments/<name>.py."""
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from experiments import measures, tables, trials
+from experiments import measures, report, tables, trials
 from experiments.page import render_tables
 from experiments.trials import Plan, Trial
 from experiments.variants import permuted
@@ -114,7 +114,7 @@ def label_sum(prepared, name):
 
 def test_page_is_self_contained_and_shows_every_verdict(prepared, plan, scores, tmp_path):
     results = {"name": "<made up>", **tables.compose(tables.tables(SCHEMES), scores, prepared, plan)}
-    tables.write_json(results, tmp_path / "tables.json")
+    report.write_json(results, tmp_path / "tables.json")
     page = render_tables(json.loads((tmp_path / "tables.json").read_text()))
     assert page == render_tables(results)
     assert "&lt;made up&gt;" in page and "<made up>" not in page

@@ -37,7 +37,7 @@ def command(
     """
     from rich.console import Console
 
-    from experiments import tables
+    from experiments import report, tables
     from experiments.page import render_tables
     from experiments.prepare import prepare
     from experiments.trials import run_trials
@@ -54,7 +54,7 @@ def command(
     with setting.training_progress(console) as done:
         trials = run_trials(prepared, wanted, plan, config.output / "trials", workers=workers, done=done)
     results = {"name": setting.data_name(config), **tables.compose(chosen, trials, prepared, plan)}
-    tables.write_json(results, config.output / "tables.json")
+    report.write_json(results, config.output / "tables.json")
     page = config.output / "tables.html"
     page.write_text(render_tables(results), encoding="utf-8")
     _print(results, console)
