@@ -20,10 +20,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from components.attribution_model.mta import Mta
 from components.category_similarity.settings import SimilaritySettings
 from components.category_similarity.similarity import SimilarityTable
 from components.session_example_gen.splits import SplitWindows
-from components.similarity_transform.attribution_views import NO_VIEWS, AttributionSettings
+from components.similarity_transform.attribution_views import NO_VIEWS, AttributionSettings, credit_columns
 from components.similarity_transform.labels import Labels, LabelSettings
 from experiments.model_inputs import model_inputs
 from experiments.prepared import Prepared, save
@@ -85,9 +86,17 @@ def prepare(recipe: Recipe, home: Path, say: Callable[[str], None] = lambda _: N
         )
         for name, settings in recipe.schemes.items()
     }
+    first = next(iter(tables.values()))
+    mta = None
+    if "mta" in (recipe.attribution.views or ()):
+        mta = _step(
+            home / f"mta-{_key(days.name, first.name, recipe.attribution)}",
+            lambda work: _mta(days, first, recipe, work),
+            lambda: say("attribution model"),
+        )
     arrays = _step(
         home / f"arrays-{_key(recipe)}",
-        lambda work: _arrays(days, tables, recipe, work, say),
+        lambda work: _arrays(days, tables, mta, recipe, work, say),
         lambda: say("labels and features"),
     )
     return Prepared.load(arrays)
@@ -151,6 +160,13 @@ def _similarity(days: Path, settings: SimilaritySettings, work: Path) -> None:
     build_similarity(days, work, settings, _make_pipeline)
 
 
+def _mta(days: Path, similarity: Path, recipe: Recipe, work: Path) -> None:
+    from components.attribution_model.attribution_model_beam import build_mta
+
+    gap = recipe.source.session_gap_minutes
+    build_mta(days, similarity, work, recipe.attribution, gap, _make_pipeline)
+
+
 class _Rows(NamedTuple):
     """Raw click examples of one partition and split; alpha by scheme."""
 
@@ -159,10 +175,15 @@ class _Rows(NamedTuple):
 
 
 def _arrays(
-    days: Path, tables: dict[str, Path], recipe: Recipe, work: Path, say: Callable[[str], None]
+    days: Path,
+    tables: dict[str, Path],
+    mta: Path | None,
+    recipe: Recipe,
+    work: Path,
+    say: Callable[[str], None],
 ) -> None:
     loaded = {name: SimilarityTable.load(path) for name, path in tables.items()}
-    rows, mean_alpha = _click_examples(days, loaded, recipe)
+    rows, mean_alpha = _click_examples(days, loaded, mta and Mta.load(mta), recipe)
     say("preprocessing")
     parts = [*rows["train"], *rows["eval"]]
     inputs, space = model_inputs(
@@ -208,7 +229,7 @@ def _is_label(name: str) -> bool:
 
 
 def _click_examples(
-    days: Path, tables: dict[str, SimilarityTable], recipe: Recipe
+    days: Path, tables: dict[str, SimilarityTable], mta: Mta | None, recipe: Recipe
 ) -> tuple[dict[str, list[_Rows]], dict[str, float]]:
     """Click examples of both splits by partition, and the mean alpha of the training positives by scheme.
 
@@ -256,12 +277,13 @@ def _click_examples(
     rows: dict[str, list[_Rows]] = {"train": [], "eval": []}
     for events, by_scheme in zip(timelines, labelled, strict=True):
         first = next(iter(by_scheme.values()))
+        credits = credit_columns(events, first.clicks, next(iter(tables.values())), recipe.attribution, mta)
         known = click_features(events, first.clicks, popularity, leaf_prices)
         for split, parts in rows.items():
             columns = {}
             for name, one in by_scheme.items():
                 negative = mean_alpha[name] if settings.negative_alpha == "mean" else 1.0
-                columns[name] = example_columns(known, one.rows[split], negative, one.credits)
+                columns[name] = example_columns(known, one.rows[split], negative, credits)
             alphas = {name: each[names.ALPHA].astype(np.float32) for name, each in columns.items()}
             parts.append(_Rows(next(iter(columns.values())), alphas))
     return rows, mean_alpha

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from components.similarity_transform.attribution_views import AttributionSettings
 from experiments.prepare import prepare
 from experiments.prepared import Prepared
 from models import features as names
@@ -67,3 +68,13 @@ def test_a_second_call_finds_what_the_first_left(store, prepared):
     said = []
     again = prepare(store[1], prepared.home.parent, said.append)
     assert not said and isinstance(again, Prepared) and again.home == prepared.home
+
+
+def test_views_add_their_columns(store, prepared):
+    attribution = AttributionSettings(views=("linear", "mta"), look_back_days=1, mta={"folds": 2})
+    recipe = store[1].model_copy(update={"attribution": attribution})
+    label = prepare(recipe, prepared.home.parent).labels
+    assert set(filter(names.is_credit, label)) == set(names.credit_columns(attribution.views))
+    linear, mta = label[names.credit("linear")], label[names.credit("mta")]
+    assert mta.mean() > 0 and not np.array_equal(linear, mta)
+    assert not mta[linear == 0].any()
