@@ -27,6 +27,17 @@ class RunArtifacts:
     pushed: bool
     eval_files: list[str]
 
+    def folder(self, part: str) -> Path:
+        """Folder of an artifact by its name in the lineage, as in "Sessions".
+
+        Raises:
+            InputError: the run does not name one, or it is gone.
+        """
+        place = next((each["value"] for each in self.results["lineage"] if each["name"] == part), None)
+        if place is None or not Path(place).is_dir():
+            raise InputError(f"the run's {part.lower()} are not at {place} any more; run `cabb run` again")
+        return Path(place)
+
     @property
     def settings(self) -> ModelSettings:
         """Those of the model."""

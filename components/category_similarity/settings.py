@@ -53,6 +53,24 @@ class SimilaritySettings(Settings):
         shares = {"taxonomy_cf": 1.0, "i2i": 1.0, "blend": 1.0 - self.semantic_share}
         return shares.get(self.scheme, 0.0)
 
+    def in_words(self) -> str:
+        """The scheme and the options that differ from their defaults."""
+        words = {
+            "static": "every pair of categories weighs 1",
+            "semantic": "closeness of the category paths as texts",
+            "blend": f"{self.semantic_share:g} closeness of the paths as texts, the rest co-engagement",
+            "i2i": "co-engagement; pairs of known items by their embeddings",
+        }
+        said = [words.get(self.scheme, "co-engagement")]
+        if self.co_engagement_share:
+            said += [
+                f"{name.replace('_', ' ')} {value}"
+                for name in ("unit", "half_life_days", "damping", "shrinkage", "back_off")
+                if (value := getattr(self, name)) != type(self).model_fields[name].default
+            ]
+            said += ["each click's own user left out"] * self.leave_user_out
+        return "; ".join(said)
+
     @property
     def knows_unseen(self) -> bool:
         """Whether a category that no training event has can be related to others: by its path."""

@@ -36,6 +36,14 @@ class Related(NamedTuple):
     both: int  # who engaged with both
 
 
+class Support(NamedTuple):
+    """The evidence for a pair of leaves: users (or sessions) of a, of b, and of both."""
+
+    a: int
+    b: int
+    both: int
+
+
 @dataclass(frozen=True)
 class ProductPairs:
     """Clicked (a) and bought (b) products, elementwise, as dictionary-encoded strings [q].
@@ -82,7 +90,7 @@ class SimilarityTable:
     @property
     def settings(self) -> SimilaritySettings:
         """What the table was learned with."""
-        return SimilaritySettings(**self.meta["settings"])
+        return SimilaritySettings(**self.meta.get("settings", {}))
 
     def alpha(self, pairs: ProductPairs, rows: Callable[[], pl.DataFrame]) -> np.ndarray:
         """S of clicked and bought products (CABB eq. 3): by item where both have embeddings, else by leaf.
@@ -129,6 +137,14 @@ class SimilarityTable:
         same = pc.and_(pc.equal(a, b), pc.not_equal(a, UNKNOWN)).to_numpy(False)
         value[same] = 1.0
         return value
+
+    def support(self, a: str, b: str) -> Support:
+        """Who engaged with leaf a, with leaf b, and with both; 0 for leaves that training never saw."""
+        at = find(self.leaves, np.array([a, b], dtype=object))
+        users = np.append(self.users, 0)[at]
+        pair = np.flatnonzero((self.i == at.min()) & (self.j == at.max()))
+        both = users[0] if a == b else self.both[pair].sum()
+        return Support(int(users[0]), int(users[1]), int(both))
 
     def top(self, leaf: str, k: int = 10) -> list[Related]:
         """The k leaves most related to one, best first; ties by name. Empty if the leaf has no relation.

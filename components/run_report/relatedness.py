@@ -22,6 +22,7 @@ def relatedness(table: SimilarityTable, settings: ReportSettings) -> dict[str, A
     learned = table.meta.get("settings", {})
     return {
         "scheme": learned.get("scheme"),
+        "words": table.settings.in_words(),
         "unit": learned.get("unit", "user"),
         "leaves": len(table.leaves),
         "pairs": len(table.i),

@@ -5,6 +5,7 @@ from importlib import import_module
 import click
 
 _EXPERIMENTS: dict[str, str] = {
+    "relatedness": "Which similarity finds the true relatedness of simulated stores",
     "tables": "Tables 1-3 of the paper on your data, with intervals and verdicts",
     "rolling": "the same models week after week, pooled, against LightGBM",
     "recovery": "how much of a simulated truth the model finds",

@@ -6,6 +6,7 @@ import click
 
 _QUESTIONS = {
     "features": "Which groups of features each head relies on, with intervals.",
+    "example": "Why one click got its weight and its scores.",
 }
 """Name and what it shows; its command is `command` in pipeline/commands/explanations/<name>.py."""
 
@@ -29,6 +30,7 @@ def explain() -> None:
     """Say why a model says what it says.
 
     \b
-    Example:
+    Examples:
       cabb explain features                 what each head of the last run relies on
+      cabb explain example --row 0          why one click got its weight and its scores
     """

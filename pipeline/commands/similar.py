@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("category")
+@click.argument("category", required=False)
+@click.option("--item", help="Show an item's closest items instead (scheme i2i).")
 @click.option(
     "--run",
     type=click.Path(path_type=Path),
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     help="Folder of one similarity, instead of a run's latest.",
 )
 @click.option("-k", default=10, show_default=True, type=click.IntRange(1), help="How many to show.")
-def similar(category: str, run: Path, similarity: Path | None, k: int) -> None:
+def similar(category: str | None, item: str | None, run: Path, similarity: Path | None, k: int) -> None:
     """Show the categories most related to CATEGORY, with the evidence for each.
 
     CATEGORY is a whole path or its last level, if only one category ends with it.
@@ -39,13 +40,12 @@ def similar(category: str, run: Path, similarity: Path | None, k: int) -> None:
       cabb similar "Coffee Makers"
       cabb similar "Home > Kitchen > Coffee Makers" -k 3
       cabb similar Drinkware --run runs/my-store
+      cabb similar --item G00107
     """
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
     from components.category_similarity.similarity import SimilarityTable
 
+    if (category is None) == (item is None):
+        raise InputError("name a category or an --item")
     home = similarity or latest_similarity(run)
     try:
         table = SimilarityTable.load(home)
@@ -53,26 +53,61 @@ def similar(category: str, run: Path, similarity: Path | None, k: int) -> None:
         raise InputError(
             f"{home}: holds no readable similarity ({error}); name the folder with its meta.json"
         ) from None
-    leaf = find_leaf(table, category)
-    settings = table.meta.get("settings", {})
-    unit = f"{settings.get('unit', 'user')}s"
+    if item is not None:
+        _show_items(table, item, k)
+    else:
+        _show_leaves(table, find_leaf(table, category), k)
+
+
+def _show_leaves(table: SimilarityTable, leaf: str, k: int) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    settings = table.settings
+    unit = f"{settings.unit}s"
     at = table.leaves.tolist().index(leaf)
     console = Console()
     console.print(
         f"[bold]{escape(leaf)}[/]  {table.users[at]:,} {unit}, {table.events[at]:,} events", highlight=False
     )
-    if settings.get("scheme") == "static":
-        console.print("This run used the static scheme: every pair of categories weighs 1.", highlight=False)
+    console.print(f"[dim]{escape(settings.in_words())}[/]", highlight=False)
+    if settings.scheme == "static":
         return
     related = table.top(leaf, k)
     if not related:
-        console.print(f"No {unit[:-1]} engaged with another category too.", highlight=False)
+        console.print("Related to no other category.", highlight=False)
         return
     view = Table("related category", box=None, header_style="bold", pad_edge=False)
-    for heading in ("cosine", f"{unit} of both", f"{unit} of it"):
+    for heading in ("S", f"{unit} of both", f"{unit} of it"):
         view.add_column(heading, justify="right", no_wrap=True)
     for each in related:
         view.add_row(escape(each.leaf), f"{each.cosine:.3f}", f"{each.both:,}", f"{each.support:,}")
+    console.print(view)
+
+
+def _show_items(table: SimilarityTable, item: str, k: int) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    if table.items is None:
+        raise InputError(f"scheme {table.settings.scheme} relates categories, not items; name a category")
+    try:
+        nearest = table.items.nearest(item, k)
+    except KeyError:
+        raise InputError(
+            f"no embedding of item {item!r}: fewer than {table.settings.item_support} {table.settings.unit}s "
+            "engaged with it; its category relates it"
+        ) from None
+    (users,) = table.items.support(item)
+    console = Console()
+    console.print(f"[bold]{escape(item)}[/]  {users:,} {table.settings.unit}s", highlight=False)
+    view = Table("closest item", box=None, header_style="bold", pad_edge=False)
+    for heading in ("S", f"{table.settings.unit}s of it"):
+        view.add_column(heading, justify="right", no_wrap=True)
+    for name, cosine, support in nearest:
+        view.add_row(escape(name), f"{cosine:.3f}", f"{support:,}")
     console.print(view)
 
 

@@ -72,6 +72,27 @@ def test_a_good_model_is_pushed_and_scores(good: tuple[Config, RunResult]) -> No
     assert result.report.read_text().startswith("<!doctype html>")
 
 
+def test_one_click_is_explained(good: tuple[Config, RunResult]) -> None:
+    from click.testing import CliRunner
+
+    from pipeline.commands.explanations.example import command
+
+    config, _ = good
+    latest = str(config.output / "runs" / "latest")
+    asked = CliRunner().invoke(command, ["--run", latest, "--row", "3"], catch_exceptions=False)
+    assert asked.exit_code == 0
+    for words in (
+        "What was known",
+        "alpha",
+        "weight in the CABB loss",
+        "p_conversion",
+        "times the base rate",
+    ):
+        assert words in asked.output
+    missing = CliRunner().invoke(command, ["--run", latest, "--row", "999999999"])
+    assert isinstance(missing.exception, InputError)
+
+
 def test_every_row_of_the_logs_is_accounted_for(good: tuple[Config, RunResult]) -> None:
     config, _ = good
     (path,) = (config.output / "artifacts").glob("SessionExampleGen/sessions/*/counts.json")

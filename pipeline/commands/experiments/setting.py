@@ -141,7 +141,7 @@ def plan_of(config: Config, seeds: int, holdout_days: int, refit: bool) -> Plan:
 
 
 @contextmanager
-def training_progress(console: Console):
+def training_progress(console: Console, doing: str = "trained"):
     """Gives a `done(what, finished, total)` that shows a bar on a terminal and lines elsewhere."""
     if not console.is_terminal:
         yield lambda what, finished, total: console.print(
@@ -156,7 +156,7 @@ def training_progress(console: Console):
         TextColumn("{task.fields[last]}"),
     )
     with Progress(*columns, console=console) as bar:
-        task = bar.add_task("trained", total=None, last="")
+        task = bar.add_task(doing, total=None, last="")
 
         def done(what: str, finished: int, total: int) -> None:
             bar.update(task, completed=finished, total=total, last=what)

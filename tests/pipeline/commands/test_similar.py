@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from components.category_similarity.item_vectors import ItemVectors
 from components.category_similarity.similarity import SimilarityTable
 from pipeline.commands.similar import similar
 from schemas.errors import InputError
@@ -50,7 +52,26 @@ def test_shows_the_latest_similarity_with_its_evidence(run):
 def test_a_folder_can_be_named(run):
     folder = run / "pipeline_root" / "CategorySimilarity" / "similarity" / "9"
     assert "0.125" in show("Home > Kettles", "--similarity", str(folder))
-    assert "No user engaged with another category" in show("garden > mugs", "--similarity", str(folder))
+    assert "Related to no other category" in show("garden > mugs", "--similarity", str(folder))
+
+
+def test_items_have_items_beside_them(run, tmp_path):
+    folder = run / "pipeline_root" / "CategorySimilarity" / "similarity" / "10"
+    with pytest.raises(InputError, match="relates categories, not items"):
+        show("--item", "mug", "--similarity", str(folder))
+    items = ItemVectors(
+        items=np.array(["kettle", "mug"], dtype=object),
+        users=np.array([9, 17]),
+        vectors=np.array([[1, 0], [0.6, 0.8]], np.float32),
+    )
+    meta = {"settings": {"scheme": "i2i", "damping": "idf"}}
+    replace(SimilarityTable.load(folder), items=items, meta=meta).save(tmp_path / "items")
+    output = show("--item", "mug", "--similarity", str(tmp_path / "items"))
+    assert "kettle" in output and "0.600" in output and "17 users" in output
+    output = show("Kettles", "--similarity", str(tmp_path / "items"))
+    assert "pairs of known items by their embeddings; damping idf" in output
+    with pytest.raises(InputError, match="no embedding of item 'spoon'"):
+        show("--item", "spoon", "--similarity", str(tmp_path / "items"))
 
 
 @pytest.mark.parametrize(
