@@ -30,6 +30,15 @@ class Attribution(artifact.Artifact):
     TYPE_NAME = "components.Attribution"
 
 
+class FeatureState(artifact.Artifact):
+    """What serving has to know of users, items and days, as of the logs' last event.
+
+    The files are those of `components.feature_state.snapshot`.
+    """
+
+    TYPE_NAME = "components.FeatureState"
+
+
 class AnomalyReport(artifact.Artifact):
     """What the anomaly gate saw in the statistics: `anomalies.json`."""
 

@@ -16,6 +16,7 @@ _COMMANDS = {
     "simulate": "Write the logs of a simulated store whose truth is known.",
     "similar": "Show the categories most related to one, with support.",
     "serve": "Serve pushed versions on this machine, as TensorFlow Serving would.",
+    "ingest": "Take events into the live feature state that scoring by user reads.",
     "score": "Score rows of click features with a served model.",
     "report": "Show the verdict and metrics of the last run, and its page.",
     "kubeflow": "Compile, check, rehearse and submit the pipeline for Kubeflow.",

@@ -17,6 +17,7 @@ from components.anomaly_gate.anomalies import AnomalySettings
 from components.baseline_model.choice import BaselineSettings
 from components.category_similarity.settings import SimilaritySettings
 from components.evaluator.eval_config import GateSettings
+from components.feature_state.settings import FeatureStateSettings
 from components.run_report.judgement import ReportSettings
 from components.serving_validator.settings import ServingCheckSettings
 from components.session_example_gen.splits import SplitWindows
@@ -43,6 +44,7 @@ class Config(Settings):
     similarity: SimilaritySettings = SimilaritySettings()
     labels: LabelSettings = LabelSettings()
     attribution: AttributionSettings = AttributionSettings()
+    feature_state: FeatureStateSettings = FeatureStateSettings()
     preprocessing: PreprocessingSettings = PreprocessingSettings()
     model: ModelSettings = ModelSettings()
     anomalies: AnomalySettings = AnomalySettings()

@@ -9,6 +9,7 @@ from components import (
     AttributionModel,
     BaselineModel,
     CategorySimilarity,
+    FeatureStateGen,
     RunReport,
     ServingValidator,
     SessionExampleGen,
@@ -81,6 +82,18 @@ def create_pipeline(config: Config, inputs: RunInputs, run_fn: str = TRAINER) ->
         code_hash=data_hash,
     )
     examples = clicks.outputs["examples"]
+    feature_state = FeatureStateGen(
+        sessions=sessions.outputs["sessions"],
+        source=source,
+        labels=config.labels.model_dump_json(),
+        settings=config.feature_state.model_dump_json(),
+        code_hash=code_hash(
+            "components.feature_state",
+            "components.similarity_transform",
+            "components.session_example_gen",
+            "schemas",
+        ),
+    )
 
     schema = tfx.components.ImportSchemaGen(schema_file=str(inputs.schema_file))
     statistics = tfx.components.StatisticsGen(examples=examples)
@@ -153,6 +166,7 @@ def create_pipeline(config: Config, inputs: RunInputs, run_fn: str = TRAINER) ->
         evaluation=evaluator.outputs["evaluation"],
         statistics=statistics.outputs["statistics"],
         schema=schema.outputs["schema"],
+        feature_state=feature_state.outputs["state"],
         push_destination=tfx.proto.PushDestination(
             filesystem=tfx.proto.PushDestination.Filesystem(base_directory=serving_dir)
         ),
@@ -193,6 +207,7 @@ def create_pipeline(config: Config, inputs: RunInputs, run_fn: str = TRAINER) ->
             similarity,
             *mta,
             clicks,
+            feature_state,
             schema,
             statistics,
             anomalies,

@@ -8,6 +8,7 @@
           lineage.json                          `Lineage`: run, data, settings, figures of the verdict
           schema.pbtxt                          of its raw features
           training_statistics.pb                what the version learned from, for drift and skew
+          feature_state/                        users, items and days as of the last event, for live features
           tf_serving_warmup_requests            what TensorFlow Serving asks before it serves the version
       last_version                              the largest number ever given out
 
@@ -28,6 +29,7 @@ from schemas.settings import Settings
 
 LINEAGE_FILE = Path("assets.extra", "lineage.json")
 SCHEMA_FILE = Path("assets.extra", "schema.pbtxt")
+FEATURE_STATE_DIR = Path("assets.extra", "feature_state")
 STATISTICS_FILE = Path("assets.extra", "training_statistics.pb")
 LAST_VERSION_FILE = "last_version"
 _NUMBER = re.compile(r"[1-9][0-9]*")

@@ -72,18 +72,15 @@ def _as(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
 
 
 def _cut(events: pl.DataFrame, gap: timedelta) -> pl.DataFrame:
-    """Gives rows without session_id the id <user>_<epoch second of the session's first such row>."""
+    """Gives rows without session_id the id <user>_<epoch second at which the user's silence ended>."""
     if not events["session_id"].null_count():
         return events
     loose = pl.col("session_id").is_null()
     before = pl.col("event_time").shift().over("user_id")
     starts = before.is_null() | (pl.col("event_time") - before > gap)
     start = pl.when(starts).then(pl.col("event_time")).forward_fill().over("user_id")
-    made = events.filter(loose).select(
-        ARRIVAL, cut=pl.col("user_id") + "_" + start.dt.epoch("s").cast(pl.String)
-    )
-    events = events.join(made, on=ARRIVAL, how="left", maintain_order="left")
-    return events.with_columns(pl.coalesce("session_id", "cut").alias("session_id")).drop("cut")
+    cut = pl.col("user_id") + "_" + start.dt.epoch("s").cast(pl.String)
+    return events.with_columns(pl.when(loose).then(cut).otherwise(pl.col("session_id")).alias("session_id"))
 
 
 def with_products(

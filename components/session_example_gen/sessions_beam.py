@@ -21,10 +21,10 @@ import pyarrow.parquet as pq
 from components.columnar import PartitionByUser
 from components.session_example_gen.accounting import RowCounts, count_file, refuse_unusable
 from components.session_example_gen.catalog import read_catalog
-from components.session_example_gen.contract_rows import check_rows
+from components.session_example_gen.checked_logs import read_unit
 from components.session_example_gen.formats import layout_of
-from components.session_example_gen.readers import ReadUnit, UnreadableFileError, batches, plan
-from components.session_example_gen.sessions import ARRIVAL, to_arrow, to_sessions
+from components.session_example_gen.readers import ReadUnit, UnreadableFileError, plan
+from components.session_example_gen.sessions import to_arrow, to_sessions
 from components.session_example_gen.splits import SPLITS, SplitWindows
 from schemas.errors import InputError
 from schemas.events import LogSource, session_schema
@@ -34,8 +34,6 @@ REJECTED_DIR = "rejected"
 _WORK_DIR = ".unfinished"
 _SHUFFLED_ROWS = 1 << 18
 """Kept rows that are gathered before they are split by user."""
-_FILE_BITS = 40
-"""Arrival is file << _FILE_BITS | row."""
 
 
 def build_sessions(
@@ -128,24 +126,14 @@ class _ReadLogs(beam.DoFn):
         pending: list[pl.DataFrame] = []
         pending_rows = 0
         try:
-            for number, batch in enumerate(batches(unit, layout)):
-                checked = check_rows(batch.rows, layout)
-                rejected = pl.concat([batch.malformed, checked.rejected])
-                counts.merge(
-                    RowCounts(
-                        files={unit.path: count_file(checked.read + batch.malformed.height, rejected)},
-                        set_aside=checked.set_aside,
-                        first_us=checked.first_us,
-                        last_us=checked.last_us,
-                    )
-                )
-                if rejected.height:
-                    table = rejected.select(
+            for number, checked in enumerate(read_unit(unit, layout)):
+                counts.merge(checked.counts)
+                if checked.rejected.height:
+                    table = checked.rejected.select(
                         pl.lit(unit.path).alias("file"), "row", "reason", "raw"
                     ).to_arrow()
                     _write_parquet(table, self._rejected_dir / f"part-{index:05d}-{number:05d}.parquet")
-                arrival = pl.col("row") + (unit.file << _FILE_BITS)
-                pending.append(checked.events.with_columns(arrival.alias(ARRIVAL)).drop("row"))
+                pending.append(checked.events)
                 pending_rows += checked.events.height
                 if pending_rows >= _SHUFFLED_ROWS:
                     yield pl.concat(pending)

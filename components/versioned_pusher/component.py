@@ -5,6 +5,7 @@ from tfx.dsl.components.base import base_component, executor_spec
 from tfx.proto import pusher_pb2
 from tfx.types import component_spec, standard_artifacts
 
+from components.artifacts import FeatureState
 from components.versioned_pusher.executor import Executor
 
 
@@ -24,6 +25,7 @@ class VersionedPusherSpec(component_spec.ComponentSpec):
             type=standard_artifacts.ExampleStatistics, optional=True
         ),
         "schema": component_spec.ChannelParameter(type=standard_artifacts.Schema, optional=True),
+        "feature_state": component_spec.ChannelParameter(type=FeatureState, optional=True),
     }
     OUTPUTS = {"pushed_model": component_spec.ChannelParameter(type=standard_artifacts.PushedModel)}
     PARAMETERS = {
@@ -58,6 +60,7 @@ class VersionedPusher(base_component.BaseComponent):
         evaluation: types.BaseChannel | None = None,
         statistics: types.BaseChannel | None = None,
         schema: types.BaseChannel | None = None,
+        feature_state: types.BaseChannel | None = None,
     ) -> None:
         """Declares the component.
 
@@ -72,6 +75,7 @@ class VersionedPusher(base_component.BaseComponent):
             evaluation: gives the lineage its metrics.
             statistics: of the examples; the train split's are kept for the next run's drift check.
             schema: kept with the version, its hash in the lineage.
+            feature_state: kept with the version, for serving to start from.
         """
         super().__init__(
             VersionedPusherSpec(
@@ -81,6 +85,7 @@ class VersionedPusher(base_component.BaseComponent):
                 evaluation=evaluation,
                 statistics=statistics,
                 schema=schema,
+                feature_state=feature_state,
                 push_destination=push_destination,
                 serving_state=serving_state,
                 lineage=lineage,

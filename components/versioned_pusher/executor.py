@@ -18,7 +18,7 @@ from tfx.utils import io_utils
 
 from components.evaluator.verdict import overall_metrics
 from components.versioned_pusher.publish import publish
-from schemas.lineage import LINEAGE_FILE, SCHEMA_FILE, STATISTICS_FILE, Lineage
+from schemas.lineage import FEATURE_STATE_DIR, LINEAGE_FILE, SCHEMA_FILE, STATISTICS_FILE, Lineage
 
 
 class Executor(tfx_pusher.Executor):
@@ -42,12 +42,16 @@ class Executor(tfx_pusher.Executor):
             return
         destination = pusher_pb2.PushDestination()
         json_format.Parse(exec_properties["push_destination"], destination)
-        model_path = self.GetModelPath(_as_checked(input_dict))
+        folders = {"": self.GetModelPath(_as_checked(input_dict))}
+        if input_dict.get("feature_state"):
+            folders[str(FEATURE_STATE_DIR)] = artifact_utils.get_single_uri(input_dict["feature_state"])
         extra = {STATISTICS_FILE: _training_statistics(input_dict), SCHEMA_FILE: _schema(input_dict)}
         version = publish(
             destination.filesystem.base_directory,
             _lineage(input_dict, exec_properties, extra[SCHEMA_FILE]),
-            copy_model=lambda staging: io_utils.copy_dir(model_path, staging),
+            copy_model=lambda staging: [
+                io_utils.copy_dir(source, os.path.join(staging, target)) for target, source in folders.items()
+            ],
             extra={path: content for path, content in extra.items() if content is not None},
         )
         fileio.makedirs(pushed.uri)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeline.commands.serve import default_serving_dir
 from schemas.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,6 +28,16 @@ EXIT_FAILED = 1
 @click.option(
     "--output", "target", type=click.Path(path_type=Path), help="Parquet file of the rows with scores."
 )
+@click.option("--user", help="Score clicks of this user, with the features of the live feature state.")
+@click.option("--item", "items", multiple=True, help="A product that --user may click; may repeat.")
+@click.option("--at", type=click.DateTime(), help="When --user would click, UTC [now].")
+@click.option("--context", multiple=True, metavar="NAME=VALUE", help="Of the visit [that of its last event].")
+@click.option(
+    "--serving-dir",
+    type=click.Path(path_type=Path),
+    help="Whose feature state --user is looked up in [the one below runs/cabb].",
+)
+@click.option("--store", help="`sqlite` or redis://host:port/db [what the run's settings say].")
 @click.option("--json", "row", help="One row as a JSON object, or columns of several.")
 @click.option("--address", default="127.0.0.1:8500", show_default=True, help="host:port of the gRPC API.")
 @click.option("--model", default="cabb", show_default=True, help="Name of the model on the server.")
@@ -37,6 +50,12 @@ EXIT_FAILED = 1
 def score(
     source: Path | None,
     target: Path | None,
+    user: str | None,
+    items: tuple[str, ...],
+    at: datetime | None,
+    context: tuple[str, ...],
+    serving_dir: Path | None,
+    store: str | None,
     row: str | None,
     address: str,
     model: str,
@@ -45,10 +64,11 @@ def score(
     batch: int,
     deadline: float,
 ) -> None:
-    """Score rows of raw click features with a served model.
+    """Score clicks with a served model: of one user, or rows of raw features.
 
     \b
     Examples:
+      cabb score --user u00000012 --item p-104 --item p-233
       cabb score --input rows.parquet --output scored.parquet
       cabb score --json '{"item": "mug-7", "leaf": "Home > Mugs", ...}'
       cabb score --input rows.parquet --output scored.parquet --label canary
@@ -56,14 +76,20 @@ def score(
     All features of the model are needed; its assets.extra/cabb.json lists them. For more rows than one
     machine scores in reasonable time use TFX's BulkInferrer on the pushed SavedModel.
     """
-    if (row is None) == (source is None) or (source is None) != (target is None):
-        raise InputError("give either --json, or --input together with --output")
+    ways = [row is not None, source is not None or target is not None, bool(user or items)]
+    if sum(ways) != 1 or (source is None) != (target is None) or (user is None) != (not items):
+        raise InputError("give one of --json, --input with --output, and --user with --item")
+    if user is not None:
+        columns = user_columns(user, items, at, context, serving_dir or default_serving_dir(), store)
 
     from serving.client import Client, ScoringError
 
     try:
         with Client(address, model, deadline_s=deadline, version=version, label=label) as client:
-            if row is not None:
+            if user is not None:
+                scored = client.score(columns)
+                click.echo(json.dumps({"item": items, **{n: v.tolist() for n, v in scored.items()}}))
+            elif row is not None:
                 click.echo(json.dumps(_one(client, row)))
             else:
                 rows = score_file(client, source, target, batch)
@@ -71,6 +97,40 @@ def score(
     except ScoringError as error:
         click.echo(f"cabb: {address}: {error}", err=True)
         raise SystemExit(EXIT_FAILED) from None
+
+
+def user_columns(
+    user: str,
+    items: Sequence[str],
+    at: datetime | None,
+    context: Sequence[str],
+    serving_dir: Path,
+    store: str | None = None,
+) -> dict[str, Any]:
+    """Features of a user's clicks on products, a row each; see `LiveFeatures.features`.
+
+    Raises:
+        InputError: no feature state, or a context that the logs do not have.
+    """
+    import polars as pl
+
+    from components.feature_state.live import LiveFeatures
+    from components.feature_state.place import live_store
+
+    live = LiveFeatures(live_store(serving_dir, store))
+    given = dict(each.partition("=")[::2] for each in context)
+    unknown = sorted(given.keys() - set(live.source.context_columns))
+    if unknown:
+        known = ", ".join(live.source.context_columns) or "none"
+        raise InputError(f"--context {unknown[0]}: the logs have no such column; they have: {known}")
+    requests = pl.DataFrame({"product_id": list(items)}).with_columns(
+        pl.lit(user).alias("user_id"),
+        pl.lit(at or datetime.now(UTC).replace(tzinfo=None)).dt.replace_time_zone("UTC").alias("event_time"),
+        *(pl.lit(value).alias(name) for name, value in given.items()),
+    )
+    columns = live.features(requests)
+    live.store.close()
+    return columns
 
 
 def _one(client: Client, row: str) -> dict[str, Any]:

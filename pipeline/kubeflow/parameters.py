@@ -45,6 +45,7 @@ def _in(tasks: str, path: str) -> tuple[str, ...]:
 
 
 _LOGS = "SessionExampleGen SimilarityTransform"
+_SOURCE = f"{_LOGS} FeatureStateGen"
 _LINEAGE = "VersionedPusher RunReport"
 
 
@@ -61,13 +62,13 @@ PARAMETERS = (
         ("SessionExampleGen.fingerprint", *_in(_LINEAGE, "lineage.data_fingerprint")),
     ),
     Parameter(
-        "events", "LIST", "Paths or globs of the logs, in a mounted volume.", _in(_LOGS, "source.events")
+        "events", "LIST", "Paths or globs of the logs, in a mounted volume.", _in(_SOURCE, "source.events")
     ),
     Parameter(
         "catalog",
         "STRING",
         "Path of the catalog; empty for none.",
-        _in(_LOGS, "source.catalog"),
+        _in(_SOURCE, "source.catalog"),
         optional=True,
     ),
     Parameter(

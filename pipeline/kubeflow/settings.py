@@ -45,9 +45,11 @@ DEFAULTS = {
     "SessionExampleGen": _DATA,
     "AttributionModel": _DATA,
     "SimilarityTransform": _DATA,
+    "FeatureStateGen": _DATA,
     "Transform": _DATA,
     "Trainer": Resources(cpu="4", memory="8G"),
     "Evaluator": _DATA,
+    "ServingValidator": Resources(cpu="2"),
 }
 """Tasks that read every event or example; the others hold summaries."""
 

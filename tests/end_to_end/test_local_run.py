@@ -108,7 +108,7 @@ def test_an_identical_run_is_answered_by_the_cache(good: tuple[Config, RunResult
     config, first = good
     result, printed = run(config)
     assert result.outcome is Outcome.PUSHED
-    assert len(cached_nodes(printed)) == 14, printed
+    assert len(cached_nodes(printed)) == 15, printed
     assert result.report.read_bytes() == first.report.read_bytes()
     assert len(pushed_versions(config)) == 1
 

@@ -74,7 +74,7 @@ def test_ga4(tmp_path: Path, kind: str) -> None:
     assert rows.select(SHOWN).rows() == [
         ("1.2", "1.2_77", "click", "m1", "Home > Mugs", "Acme", 8.5, "train"),
         ("1.2", "1.2_77", "detail_view", "m1", "Home > Mugs", "Acme", 8.5, "train"),
-        ("1.2", "1.2_1709287209", "add_to_cart", "c1", "Home", "__unknown__", 5.0, "train"),
+        ("1.2", "1.2_1709287202", "add_to_cart", "c1", "Home", "__unknown__", 5.0, "train"),
         ("1.2", "1.2_77", "checkout", "m1", "Home > Mugs", "Acme", 8.5, "train"),
         ("1.2", "1.2_77", "checkout", "c1", "Home", "__unknown__", 5.0, "train"),
         ("1.2", "1.2_78", "purchase", "m1", "Home > Mugs", "Acme", 8.5, "eval"),

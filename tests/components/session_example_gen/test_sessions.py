@@ -65,17 +65,17 @@ def reference(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The definitions, one row at a time; events in time order."""
     sessions: list[dict[str, Any]] = []
     seen: set[tuple] = set()
-    last_loose: dict[str, tuple[datetime, str]] = {}
+    last: dict[str, tuple[datetime, str]] = {}
     last_line: dict[tuple, dict[str, Any]] = {}
     last_click: dict[tuple, datetime] = {}
     for event in events:
         user, time = event["user_id"], event["event_time"]
         session = event["session_id"]
+        before = last.get(user)
+        new = before is None or time - before[0] > timedelta(minutes=30)
+        last[user] = (time, f"{user}_{int(time.timestamp())}" if new else before[1])
         if session is None:
-            before = last_loose.get(user)
-            new = before is None or time - before[0] > timedelta(minutes=30)
-            session = f"{user}_{int(time.timestamp())}" if new else before[1]
-            last_loose[user] = (time, session)
+            session = last[user][1]
         item = {"p1": "g1", "p2": "g1"}.get(event["product_id"], event["product_id"])
         row = {**event, "session_id": session, "item": item, "is_click": False}
         exact = tuple(value for key, value in row.items() if key != "since")
