@@ -91,6 +91,7 @@ def create_pipeline(config: Config, inputs: RunInputs, run_fn: str = TRAINER) ->
             "components.feature_state",
             "components.similarity_transform",
             "components.session_example_gen",
+            "models.features",
             "schemas",
         ),
     )
