@@ -8,16 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from models import features as names
 from models.feature_space import FeatureSpace
 from models.settings import ModelSettings
-from schemas.errors import InputError
 
 if TYPE_CHECKING:
     from models.conversion_model import ConversionModel
 
 _SCORED_ROWS = 8192
-_STEPS_BETWEEN_WORDS = 200
 
 
 @dataclass(frozen=True)
@@ -27,15 +24,6 @@ class Rows:
     space: FeatureSpace
     inputs: Mapping[str, np.ndarray]
     labels: Mapping[str, np.ndarray]
-
-    def base_rates(self, rows: np.ndarray) -> dict[str, float]:
-        """Mean of every label over some rows, under their weights."""
-        weight = self.labels[names.ROW_WEIGHT][rows].astype(np.float64)
-        return {
-            name: float((weight * values[rows]).sum() / weight.sum())
-            for name, values in self.labels.items()
-            if name not in names.WEIGHTS
-        }
 
 
 def train(
@@ -51,47 +39,17 @@ def train(
         progress: told (steps done, steps in all) now and then.
 
     Raises:
-        InputError: a variable is not finite at the end.
+        InputError: the loss, or a variable at the end, is not finite.
     """
-    import tensorflow as tf
     import tf_keras
 
-    from models import registry
-    from models.optimizers import be_deterministic, optimizers
+    from models.fit import Training
+    from models.inputs import TrainingRows
 
     tf_keras.backend.clear_session()
-    be_deterministic(settings.seed)
-    shuffle = np.random.default_rng(settings.seed)
-    order = tf.constant(np.concatenate([shuffle.permutation(rows) for _ in range(settings.epochs)]))
-    size = settings.batch_size
-    steps = -(-order.shape[0] // size)
-    inputs, labels = _tensors(data.inputs), _tensors(data.labels)
-
-    def batch(step):
-        taken = order[step * size : (step + 1) * size]
-        return tuple({name: tf.gather(x, taken) for name, x in each.items()} for each in (inputs, labels))
-
-    space = FeatureSpace(**{**vars(data.space), "base_rate": data.base_rates(rows)})
-    model = registry.create(settings, space)
-    dense, embedding = optimizers(settings, steps)
-    model.prepare(batch(0), dense=dense, embedding=embedding)
-
-    @tf.function
-    def run(first, end):
-        for step in tf.range(first, end):
-            model.train_step(batch(step))
-
-    for first in range(0, steps, _STEPS_BETWEEN_WORDS):
-        end = min(first + _STEPS_BETWEEN_WORDS, steps)
-        run(tf.constant(first), tf.constant(end))
-        progress(end, steps)
-    if not all(np.isfinite(variable.numpy()).all() for variable in model.trainable_variables):
-        raise InputError(
-            f"{settings.model}: training diverged; lower dense_learning_rate (now "
-            f"{settings.dense_learning_rate:g}) or embedding_learning_rate (now "
-            f"{settings.embedding_learning_rate:g})"
-        )
-    return model
+    columns = ({name: values[rows] for name, values in each.items()} for each in (data.inputs, data.labels))
+    training = Training(settings, data.space, TrainingRows.of_arrays(*columns))
+    return training.run(lambda step, values: progress(step, training.steps))
 
 
 def score(model: ConversionModel, data: Rows, rows: np.ndarray) -> dict[str, np.ndarray]:
@@ -107,9 +65,3 @@ def score(model: ConversionModel, data: Rows, rows: np.ndarray) -> dict[str, np.
         output: np.concatenate([answer[output].numpy().reshape(-1) for answer in answers])
         for output in answers[0]
     }
-
-
-def _tensors(columns: Mapping[str, np.ndarray]):
-    import tensorflow as tf
-
-    return {name: tf.constant(np.asarray(values)) for name, values in columns.items()}

@@ -54,15 +54,16 @@ class Backbone(tf_keras.layers.Layer):
         ]
         self._mlp = MLP(settings.bottom_units, name="mlp")
 
-    def call(self, features: dict[str, tf.Tensor]) -> tf.Tensor:
+    def call(self, features: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         embedded = {name: self.embeddings(features[name], name) for name in sorted(self._space.cardinality)}
         parts = [*embedded.values(), features[NUMERIC]]
         if self._attention is not None:
             sequences = sorted(self._space.sequences.items())
             query = tf.concat([embedded[shared] for _, shared in sequences], axis=-1)
-            keys = tf.concat([self.embeddings(features[name], shared) for name, shared in sequences], axis=-1)
-            mask = features[sequences[0][0]] != PADDING_ID
-            parts.append(self._attention(query, keys, mask))
+            entries = tf.where(features[sequences[0][0]] != PADDING_ID)
+            ids = {shared: tf.gather_nd(features[name], entries) for name, shared in sequences}
+            keys = tf.concat([self.embeddings(ids[shared], shared) for _, shared in sequences], axis=-1)
+            parts.append(self._attention(query, keys, entries[:, 0]))
         x0 = tf.concat(parts, axis=-1)
         x = x0
         for cross in self._crosses:

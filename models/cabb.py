@@ -38,7 +38,7 @@ class Cabb(ConversionModel):
             self._conversion = Head(settings.conversion_units, rate, name=names.P_CONVERSION)
 
     def logits(self, features, training=False):
-        bottom = self._bottom(features)
+        bottom = self._bottom(features, training=training)
         logits = {output: head(bottom) for output, head in self._heads.items()}
         if self._conversion is not None:
             inputs = tf.concat([bottom, *(tf.expand_dims(z, -1) for z in logits.values())], axis=-1)

@@ -43,10 +43,12 @@ class FeatureSpace:
     sequence_length: int = features.SEQUENCE_LENGTH
     base_rate: dict[str, float] = dataclasses.field(default_factory=dict)
 
+    def with_base_rate(self, base_rate: dict[str, float]) -> FeatureSpace:
+        """The same inputs over rows with these mean labels."""
+        return dataclasses.replace(self, base_rate=dict(base_rate))
+
     @classmethod
-    def of_transform(
-        cls, transform: tft.TFTransformOutput, base_rate: dict[str, float] | None = None
-    ) -> FeatureSpace:
+    def of_transform(cls, transform: tft.TFTransformOutput) -> FeatureSpace:
         """The space of a transform graph made by models.preprocessing."""
         cardinality = {}
         for name in sorted(transform.transformed_feature_spec()):
@@ -57,5 +59,4 @@ class FeatureSpace:
             cardinality=cardinality,
             numeric=numeric_names(),
             sequences=dict(features.SEQUENCES),
-            base_rate=dict(base_rate or {}),
         )

@@ -1,16 +1,27 @@
-"""Transformed click examples -> batches of (features, labels), whole batches parsed at a time."""
+"""Transformed click examples -> shuffled batches of (features, labels), from files or from arrays.
+
+Rows travel in blocks: dicts of tensors [rows, ...] of many rows each. A block is parsed, kept, shuffled and
+cut into batches as a whole, which costs a fraction of handling rows one by one.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 import tensorflow as tf
 
 from models import features as names
 from schemas.errors import InputError
 
-Batch = tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]
+Rows = tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]
+"""(features, labels), [rows, ...]; labels hold weights and credits too."""
+
+BLOCK_ROWS = 131_072
+_KEPT_BYTES = 256 << 20
+"""Files that are not larger than this together are read once and kept in memory (as arrays they are about
+three times as large)."""
 
 
 def expand(patterns: Sequence[str]) -> list[str]:
@@ -26,72 +37,101 @@ def expand(patterns: Sequence[str]) -> list[str]:
 
 
 @dataclasses.dataclass(frozen=True)
-class LabelSummary:
-    """One look at the labels of a split: rows, and the mean of each label and credit under the rows'
-    weights."""
+class TrainingRows:
+    """Rows to train on.
 
+    Attributes:
+      blocks: dataset of Rows, the same on every pass.
+      rows: how many there are.
+      base_rate: mean of each label and credit under the rows' weights.
+    """
+
+    blocks: tf.data.Dataset
     rows: int
     base_rate: dict[str, float]
 
+    @classmethod
+    def of_files(cls, files: Sequence[str], spec: Mapping[str, tf.io.FixedLenFeature]) -> TrainingRows:
+        """Gzip TFRecords of transformed examples with the features of `spec`.
 
-def summarize_labels(files: Sequence[str], spec: dict[str, tf.io.FixedLenFeature]) -> LabelSummary:
-    """Counts rows and averages labels by parsing the label columns alone.
+        Raises:
+          InputError: there are no rows, or a label or weight column is missing.
+        """
+        wanted = _label_names(spec)
+        missing = [name for name in wanted if name not in spec]
+        if missing:
+            raise InputError(f"transformed examples lack {', '.join(missing)}: remake the click examples")
+        blocks = _blocks(files, spec)
+        if sum(tf.io.gfile.stat(path).length for path in files) <= _KEPT_BYTES:
+            blocks = looked_at = blocks.cache()
+        else:
+            looked_at = _blocks(files, {name: spec[name] for name in wanted})
+        rows, base_rate = _summary(looked_at)
+        if not rows or not all(map(np.isfinite, base_rate.values())):
+            raise InputError(f"no training rows with weight in {len(files)} files of transformed examples")
+        return cls(blocks, rows, base_rate)
 
-    Raises:
-      InputError: there are no rows, or a label or weight column is missing.
-    """
-    averaged = (*names.LABELS, *filter(names.is_credit, spec))
-    wanted = (*averaged, *names.WEIGHTS)
-    missing = [name for name in wanted if name not in spec]
-    if missing:
-        raise InputError(f"transformed examples lack {', '.join(missing)}: remake the click examples")
-    label_spec = {name: spec[name] for name in wanted}
-    dataset = tf.data.TFRecordDataset(list(files), compression_type="GZIP").batch(8192)
+    @classmethod
+    def of_arrays(cls, features: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray]) -> TrainingRows:
+        """Arrays [rows, ...] by name, as models.preprocessing gives them."""
+        blocks = tf.data.Dataset.from_tensors((dict(features), dict(labels)))
+        return cls(blocks, *_summary(blocks))
 
-    def add(total, serialized):
-        row = tf.io.parse_example(serialized, label_spec)
-        weight = tf.cast(row[names.ROW_WEIGHT], tf.float64)
-        sums = [tf.reduce_sum(weight * tf.cast(row[name], tf.float64)) for name in averaged]
+    def batches(self, batch_size: int, epochs: int, seed: int, skip: int = 0) -> tf.data.Dataset:
+        """Rows of every epoch in an order that `seed` decides, `batch_size` at a time; only the last batch of
+        the last epoch is smaller.
+
+        Rows are shuffled within blocks of BLOCK_ROWS. Files hold users in order of a hash, so their order
+        carries no time.
+
+        Args:
+          skip: batches to leave out at the start, for a resumed training.
+        """
+
+        def epoch(number):
+            return self.blocks.enumerate().map(
+                lambda block, rows: _shuffled(rows, seed=[seed * 1_000_003 + number, block])
+            )
+
+        dataset = tf.data.Dataset.range(epochs).flat_map(epoch).rebatch(batch_size)
+        return dataset.skip(skip).prefetch(2)
+
+
+def _shuffled(rows: Rows, seed: list[tf.Tensor]) -> Rows:
+    size = tf.shape(tf.nest.flatten(rows)[0])[0]
+    order = tf.random.experimental.stateless_shuffle(tf.range(size), seed=seed)
+    return tf.nest.map_structure(lambda column: tf.gather(column, order), rows)
+
+
+def _blocks(files: Sequence[str], spec: Mapping[str, tf.io.FixedLenFeature]) -> tf.data.Dataset:
+    records = tf.data.TFRecordDataset(list(files), compression_type="GZIP", buffer_size=4 << 20)
+    return records.batch(BLOCK_ROWS).map(lambda serialized: _parse(serialized, spec))
+
+
+def _parse(serialized: tf.Tensor, spec: Mapping[str, tf.io.FixedLenFeature]) -> Rows:
+    row = tf.io.parse_example(serialized, spec)
+    labels = {name: row.pop(name) for name in _label_names(spec)}
+    # Ids of the model's tables fit into 32 bits.
+    ids = {name: tf.cast(value, tf.int32) for name, value in row.items() if value.dtype == tf.int64}
+    return row | ids, labels
+
+
+def _label_names(spec: Mapping[str, tf.io.FixedLenFeature]) -> tuple[str, ...]:
+    return (*names.LABELS, *names.WEIGHTS, *filter(names.is_credit, spec))
+
+
+def _summary(blocks: tf.data.Dataset) -> tuple[int, dict[str, float]]:
+    """Number of rows, and the mean of every label and credit under their weights (NaN without weight)."""
+    order = sorted(name for name in blocks.element_spec[1] if name not in names.WEIGHTS)
+
+    def add(total, rows):
+        labels = rows[1]
+        weight = tf.cast(labels[names.ROW_WEIGHT], tf.float64)
+        sums = [tf.reduce_sum(weight * tf.cast(labels[name], tf.float64)) for name in order]
         return total + tf.stack([tf.cast(tf.size(weight), tf.float64), tf.reduce_sum(weight), *sums])
 
-    rows, weight, *sums = dataset.reduce(tf.zeros([2 + len(averaged)], tf.float64), add).numpy()
-    if not rows or not weight > 0:
-        raise InputError(f"no training rows with weight in {len(files)} files of transformed examples")
-    rates = {name: float(total / weight) for name, total in zip(averaged, sums, strict=True)}
-    return LabelSummary(int(rows), rates)
-
-
-def training_batches(
-    files: Sequence[str],
-    spec: dict[str, tf.io.FixedLenFeature],
-    *,
-    batch_size: int,
-    epochs: int,
-    shuffle_rows: int,
-    seed: int,
-    skip_batches: int = 0,
-) -> tf.data.Dataset:
-    """Batches of shuffled rows; the same files, sizes and seed give the same batches in the same order.
-
-    Args:
-      shuffle_rows: rows of the shuffle buffer. Files hold users in order of a hash, so their order carries no
-      time. skip_batches: batches to leave out at the start, for a resumed training.
-
-    Returns:
-      A dataset of (features, labels): dicts of tensors [batch, ...]; labels hold weights and credits too.
-      Only the last batch of the last epoch is smaller.
-    """
-    dataset = tf.data.TFRecordDataset(list(files), compression_type="GZIP", buffer_size=4 << 20)
-    dataset = dataset.shuffle(shuffle_rows, seed=seed, reshuffle_each_iteration=True).repeat(epochs)
-    dataset = dataset.batch(batch_size).skip(skip_batches)
-    dataset = dataset.map(
-        lambda rows: parse(rows, spec), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
-    )
-    return dataset.prefetch(tf.data.AUTOTUNE)
-
-
-def parse(serialized: tf.Tensor, spec: dict[str, tf.io.FixedLenFeature]) -> Batch:
-    """Serialised transformed examples [batch] -> (features, labels)."""
-    row = tf.io.parse_example(serialized, spec)
-    labels = {name: row.pop(name) for name in (*names.LABELS, *names.WEIGHTS, *filter(names.is_credit, spec))}
-    return row, labels
+    count, weight, *sums = blocks.reduce(tf.zeros([2 + len(order)], tf.float64), add).numpy()
+    return int(count), {
+        name: float(total / weight) if weight > 0 else float("nan")
+        for name, total in zip(order, sums, strict=True)
+    }

@@ -104,7 +104,6 @@ class ModelSettings(Settings):
     """Share of the steps over which learning rates rise from 0; after it they fall linearly to
     `final_share`."""
     final_share: float = Field(0.1, ge=0, le=1)
-    shuffle_rows: int = Field(131_072, ge=1)
     log_every_steps: int = Field(20, ge=1)
     checkpoint_every_steps: int = Field(1000, ge=1)
     seed: int = 1

@@ -27,7 +27,7 @@ class SingleTask(ConversionModel):
         self._head = Head(settings.head_units, space.base_rate.get(self.label, 0.5), name="score")
 
     def logits(self, features, training=False):
-        return {"score": self._head(self._bottom(features))}
+        return {"score": self._head(self._bottom(features, training=training))}
 
     def probabilities(self, logits):
         score = tf.sigmoid(logits["score"])

@@ -12,13 +12,13 @@ from models.layers.mlp import MLP
 class DIN(tf_keras.layers.Layer):
     """Deep Interest Network attention (Zhou et al. 2018, KDD): a weighted sum of keys, without a softmax.
 
-        score_t = MLP([q, k_t, q - k_t, q * k_t]),   out = sum_t mask_t score_t k_t
+        score_t = MLP([q, k_t, q - k_t, q * k_t]),   out = sum_t score_t k_t
 
     The scores are not normalised, so the output's length tells how strongly the history bears on the query. A
     row without history gives zeros, and so do its gradients.
 
-    Call with `query` [batch, d], `keys` [batch, length, d] and `mask` [batch, length] (True: a real entry);
-    returns [batch, d].
+    Histories are ragged, so that work is done for real entries only. Call with `query` [batch, d], `keys`
+    [entries, d] and `row` [entries], the row of the query that each key belongs to; returns [batch, d].
 
     Args:
       units: hidden layers of the scorer.
@@ -30,15 +30,10 @@ class DIN(tf_keras.layers.Layer):
         self._hidden = MLP(self.units, name="hidden")
         self._score = tf_keras.layers.Dense(1, name="score")
 
-    def call(self, query, keys, mask):
-        query = tf.expand_dims(query, 1)
-        difference, product = query - keys, query * keys
-        repeated = tf.broadcast_to(query, tf.shape(keys))
-        repeated.set_shape(keys.shape)
-        score = self._score(self._hidden(tf.concat([repeated, keys, difference, product], axis=-1)))
-        # where, not multiplication: a masked NaN or infinity must not leak as 0 * inf.
-        mask = tf.expand_dims(mask, -1)
-        return tf.reduce_sum(tf.where(mask, score, 0.0) * tf.where(mask, keys, 0.0), axis=1)
+    def call(self, query, keys, row):
+        own = tf.gather(query, row)
+        score = self._score(self._hidden(tf.concat([own, keys, own - keys, own * keys], axis=-1)))
+        return tf.math.unsorted_segment_sum(score * keys, row, tf.shape(query)[0])
 
     def get_config(self):
         return {**super().get_config(), "units": self.units}

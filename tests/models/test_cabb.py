@@ -47,7 +47,7 @@ def test_the_objective_is_the_papers(lambda_cabb):
     caba = (row * sums.cross_entropy(y[names.Y_CABA], p[names.P_CABA])).mean()
     weighted = (row * y[names.ALPHA] * sums.cross_entropy(y[names.Y_CABB], p[names.P_CABB])).mean()
     conversion = (row * sums.cross_entropy(y[names.Y_ANY], p[names.P_CONVERSION])).mean()
-    losses = cabb.losses_of(cabb.logits(features), labels)
+    losses = cabb.losses_of(cabb.logits(features, training=False), labels)
     assert float(losses["loss_caba"]) == pytest.approx(caba, rel=1e-5)
     assert float(losses["loss_cabb"]) == pytest.approx(weighted, rel=1e-5)
     assert float(losses["loss"]) == pytest.approx(caba + lambda_cabb * weighted + 0.5 * conversion, rel=1e-5)
@@ -63,7 +63,7 @@ def test_sum_and_or_are_functions_of_the_two_heads():
     p = added(features)
     expected = np.clip(p[names.P_CABA] + 9 * p[names.P_CABB], 0, 1)
     np.testing.assert_allclose(p[names.P_CONVERSION], expected, rtol=1e-6)
-    assert "loss_conversion" not in added.losses_of(added.logits(features), labels)
+    assert "loss_conversion" not in added.losses_of(added.logits(features, training=False), labels)
 
 
 @pytest.mark.parametrize("trains", [True, False])
@@ -72,7 +72,7 @@ def test_the_conversion_head_trains_the_bottom_only_when_told_to(trains):
     cabb = model(conversion_trains_bottom=trains)
     cabb(features)
     with tf.GradientTape() as tape:
-        loss = cabb.losses_of(cabb.logits(features), labels)["loss_conversion"]
+        loss = cabb.losses_of(cabb.logits(features, training=False), labels)["loss_conversion"]
     bottom = cabb._bottom.trainable_variables
     reached = [g is not None for g in tape.gradient(loss, bottom, unconnected_gradients="none")]
     assert any(reached) == trains
@@ -91,7 +91,7 @@ def test_no_history_in_a_whole_batch_is_fine():
         features[name] = tf.zeros_like(features[name])
     cabb = model()
     with tf.GradientTape() as tape:
-        loss = cabb.losses_of(cabb.logits(features), labels)["loss"]
+        loss = cabb.losses_of(cabb.logits(features, training=False), labels)["loss"]
     for gradient in tape.gradient(loss, cabb.trainable_variables):
         dense = tf.convert_to_tensor(gradient)
         assert np.isfinite(dense).all()

@@ -83,7 +83,11 @@ def test_what_is_served_is_what_was_trained(transformed, trained):
     spec = graph.raw_feature_spec()
     transformed_rows = graph.transform_features_layer()(tf.io.parse_example(examples, spec))
     expected = loaded.model(
-        {k: v for k, v in transformed_rows.items() if k not in (*names.LABELS, *names.WEIGHTS)}
+        {
+            name: tf.cast(x, tf.int32) if x.dtype == tf.int64 else x
+            for name, x in transformed_rows.items()
+            if name not in (*names.LABELS, *names.WEIGHTS)
+        }
     )
     serving = serving_rows(200, seed=8)
     by_examples = predictions(loaded, serving)
@@ -127,9 +131,9 @@ def test_a_killed_training_ends_with_the_model_it_would_have_had(transformed, tm
     monkeypatch.setattr(trainer.Progress, "say", lambda self, text: said.append(text))
     write = trainer._Recorder._save
 
-    def save_and_die(self):
-        write(self)
-        if self._step == 12:
+    def save_and_die(self, step):
+        write(self, step)
+        if step == 12:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -149,8 +153,8 @@ def test_a_killed_training_ends_with_the_model_it_would_have_had(transformed, tm
 def test_other_settings_do_not_resume(transformed, tmp_path, monkeypatch):
     write = trainer._Recorder._save
 
-    def save_and_die(self):
-        write(self)
+    def save_and_die(self, step):
+        write(self, step)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -169,23 +173,23 @@ def test_a_training_that_diverges_says_so_in_one_line_and_exports_nothing(transf
 
 
 def test_a_variable_of_nan_is_not_exported(transformed, tmp_path):
-    model, summary = trainer.fit(
+    model, rows = trainer.fit(
         trainer.ModelSettings(**SMALL), transformed[0], transformed[1], run_dir=str(tmp_path / "run")
     )
     variable = model.trainable_variables[0]
     variable.assign(tf.fill(variable.shape, np.nan))
     with pytest.raises(InputError, match="not finite"):
-        trainer.export(model, transformed[0], str(tmp_path / "model"), rows=summary.rows)
+        trainer.export(model, transformed[0], str(tmp_path / "model"), rows=rows)
     assert not (tmp_path / "model").exists()
 
 
 @pytest.mark.parametrize("model", sorted(set(MODELS) - {"cabb"}))
 def test_baselines_serve_their_only_score_three_times(transformed, tmp_path, model):
-    loaded, curve, _ = run(transformed, tmp_path, model=model, epochs=2)
+    loaded, curve, _ = run(transformed, tmp_path, model=model, epochs=4)
     p = predictions(loaded, serving_rows())
     np.testing.assert_array_equal(p[names.P_CABA], p[names.P_CABB])
     np.testing.assert_array_equal(p[names.P_CABA], p[names.P_CONVERSION])
-    assert curve[-1]["loss"] < curve[0]["loss"]
+    assert np.mean([row["loss"] for row in curve[-5:]]) < np.mean([row["loss"] for row in curve[:5]])
 
 
 def test_unknown_models_settings_and_files_are_named(transformed, tmp_path):

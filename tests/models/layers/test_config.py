@@ -10,14 +10,14 @@ from models.layers.head import Head
 from models.layers.mlp import MLP
 
 ROW = tf.constant([[0.5, -1.0, 2.0]])
-HISTORY = tf.constant([[[1.0, 0.0, 2.0], [0.0, 0.0, 0.0]]])
-MASK = tf.constant([[True, False]])
+HISTORY = tf.constant([[1.0, 0.0, 2.0], [0.0, 0.5, 0.0]])
+OWNER = tf.constant([0, 0])
 
 CASES = [
     (MLP((4, 2)), (ROW,)),
     (MLP(()), (ROW,)),
     (Head((3,), base_rate=0.07), (ROW,)),
-    (DIN((4,)), (ROW, HISTORY, MASK)),
+    (DIN((4,)), (ROW, HISTORY, OWNER)),
 ]
 
 

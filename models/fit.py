@@ -1,0 +1,133 @@
+"""Training of a model on rows in memory or in files, step by step and window by window."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+
+from models import features as names
+from models import registry
+from models.conversion_model import TOTAL_LOSS, ConversionModel
+from models.feature_space import FeatureSpace
+from models.inputs import Rows, TrainingRows
+from models.metrics.keras import NormalizedEntropy
+from models.optimizers import be_deterministic, optimizers
+from models.settings import ModelSettings
+from schemas.errors import InputError
+
+OnWindow = Callable[[int, dict[str, float]], None]
+"""Told the steps done, and mean losses and progressive NE of the window that ended with them."""
+
+
+class Training:
+    """A model and its way through the rows; `run` goes it.
+
+    The same settings and rows give the same model: seeds are fixed, batches come in a fixed order, ops are
+    deterministic. Two optimisers move the weights: sparse Adagrad embedding tables, Adam the rest.
+
+    Attributes:
+      model: the model, built.
+      steps: updates of the whole training.
+    """
+
+    def __init__(
+        self, settings: ModelSettings, space: FeatureSpace, rows: TrainingRows, max_steps: int | None = None
+    ):
+        be_deterministic(settings.seed)
+        self._settings, self._rows = settings, rows
+        steps = -(-rows.rows * settings.epochs // settings.batch_size)
+        self.steps = min(steps, max_steps) if max_steps else steps
+        self.model: ConversionModel = registry.create(settings, space.with_base_rate(rows.base_rate))
+        features, labels = next(iter(self._batches(0)))
+        self.model(features)
+        self._loss_names = tuple(self.model.losses_of(self.model.logits(features, training=False), labels))
+        self._dense, self._embedding = optimizers(settings, self.steps)
+        tables = [layer for layer in self.model.submodules if isinstance(layer, tf_keras.layers.Embedding)]
+        chosen = {id(v) for layer in tables for v in layer.trainable_variables}
+        self._embedding_variables = [v for v in self.model.trainable_variables if id(v) in chosen]
+        self._dense_variables = [v for v in self.model.trainable_variables if id(v) not in chosen]
+        self._label_of_output = settings.label_of_output()
+        self._mean_losses = tf_keras.metrics.MeanTensor()
+        self._normalized_entropy = NormalizedEntropy(outputs=len(self._label_of_output))
+
+    def state(self) -> tf.train.Checkpoint:
+        """All that a training needs to go on from where it is, at the end of a window."""
+        return tf.train.Checkpoint(model=self.model, dense=self._dense, embedding=self._embedding)
+
+    def run(self, on_window: OnWindow = lambda step, values: None, first: int = 0) -> ConversionModel:
+        """Steps `first` to the last, a window of `log_every_steps` at a time; returns the model.
+
+        Raises:
+          InputError: the loss of a window, or a variable at the end, is not finite.
+        """
+        batches = iter(self._batches(first))
+
+        @tf.function
+        def advance(steps):
+            for _ in tf.range(steps):
+                self._step(next(batches))
+
+        window = self._settings.log_every_steps
+        for start in range(first, self.steps, window):
+            end = min(start + window, self.steps)
+            advance(tf.constant(end - start))
+            values = self._window()
+            if not np.isfinite(values[TOTAL_LOSS]):
+                raise diverged(self._settings, f"the loss was {values[TOTAL_LOSS]} at step {end}")
+            on_window(end, values)
+        refuse_non_finite(self.model)
+        return self.model
+
+    def _batches(self, skip: int) -> tf.data.Dataset:
+        settings = self._settings
+        return self._rows.batches(settings.batch_size, settings.epochs, settings.seed, skip)
+
+    def _step(self, batch: Rows) -> None:
+        features, labels = batch
+        with tf.GradientTape() as tape:
+            logits = self.model.logits(features, training=True)
+            losses = self.model.losses_of(logits, labels)
+        gradients = tape.gradient(losses[TOTAL_LOSS], [*self._dense_variables, *self._embedding_variables])
+        n = len(self._dense_variables)
+        for optimizer, part, variables in (
+            (self._dense, gradients[:n], self._dense_variables),
+            (self._embedding, gradients[n:], self._embedding_variables),
+        ):
+            # A variable that no loss reaches (lambda 0, say) has no gradient and stays as it is.
+            pairs = [(g, v) for g, v in zip(part, variables, strict=True) if g is not None]
+            if pairs:
+                optimizer.apply_gradients(pairs)
+        # Predictions made before the update: in one pass their NE is of rows not seen before.
+        p = self.model.probabilities(logits)
+        self._normalized_entropy.update_state(
+            tf.stack([labels[label] for label in self._label_of_output.values()], axis=1),
+            tf.stack([p[output] for output in self._label_of_output], axis=1),
+            labels[names.ROW_WEIGHT],
+        )
+        self._mean_losses.update_state(tf.stack([losses[name] for name in self._loss_names]))
+
+    def _window(self) -> dict[str, float]:
+        ne = [f"ne_{output.removeprefix('p_')}" for output in self._label_of_output]
+        values = [*self._mean_losses.result().numpy(), *self._normalized_entropy.result().numpy()]
+        self._mean_losses.reset_state()
+        self._normalized_entropy.reset_state()
+        return dict(zip([*self._loss_names, *ne], map(float, values), strict=True))
+
+
+def refuse_non_finite(model: ConversionModel) -> None:
+    """Raises InputError if a variable holds NaN or infinity."""
+    for variable in model.variables:
+        if variable.dtype.is_floating and not np.isfinite(variable.numpy()).all():
+            raise diverged(model.settings, f"variable {variable.name} is not finite")
+
+
+def diverged(settings: ModelSettings, what: str) -> InputError:
+    """What to tell about a training that went wrong."""
+    return InputError(
+        f"{settings.model}: training diverged: {what}; lower dense_learning_rate (now "
+        f"{settings.dense_learning_rate:g}) or embedding_learning_rate (now "
+        f"{settings.embedding_learning_rate:g})"
+    )
