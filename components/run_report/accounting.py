@@ -5,7 +5,7 @@ from typing import Any
 
 from models import features
 
-_SPLITS = {"train": "training days", "eval": "evaluation days"}
+_SPLITS = {"train": "training days", "holdout": "held-out days", "eval": "evaluation days"}
 _SET_ASIDE = {"impression": "impressions: read and checked, not needed for click examples"}
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import polars as pl
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from schemas.settings import Settings
 
@@ -29,6 +29,9 @@ class SplitWindows(Settings):
     """First day of evaluation, and the end of training."""
     eval_end: date | None = None
     """The day after the last of evaluation; None: to the last event."""
+    holdout_days: int = Field(0, ge=0)
+    """Last training days whose click examples are a split of their own, `holdout`: a model is calibrated on
+    them before it learns from them too."""
 
     @model_validator(mode="after")
     def _in_order(self) -> SplitWindows:
@@ -36,7 +39,15 @@ class SplitWindows(Settings):
         if any(first >= second for first, second in pairwise(days)):
             got = ", ".join(day.isoformat() for day in days)
             raise ValueError(f"train_start < eval_start < eval_end must hold; got {got}")
+        held = self.holdout_start
+        if held and self.train_start and held <= self.train_start:
+            raise ValueError(f"holdout_days {self.holdout_days} leaves no day to train on before {held}")
         return self
+
+    @property
+    def holdout_start(self) -> date | None:
+        """The first held-out day; None without any."""
+        return self.eval_start - timedelta(days=self.holdout_days) if self.holdout_days else None
 
     def bounds(self, time_zone: str) -> dict[str, tuple[datetime | None, datetime | None]]:
         """First instant and end (exclusive) of each split in UTC; None is open."""

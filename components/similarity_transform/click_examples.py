@@ -33,7 +33,7 @@ from components.similarity_transform.timeline import Timeline
 from models import features as names
 from schemas.events import PURCHASE
 
-SPLITS = ("train", "eval")
+TRAIN, HOLDOUT, EVAL = "train", "holdout", "eval"
 ALPHA_BINS = 20
 BATCH_ROWS = 8192
 GZIP_LEVEL = 1
@@ -48,12 +48,26 @@ class Observed:
         session_gap: inactivity that ends a session, microseconds.
         train_end, eval_end: first moment that the split's log does not hold, microseconds since the epoch,
             UTC.
+        holdout_start: first moment of the held-out days, which end with training; None without any.
     """
 
     time_zone: str
     session_gap: int
     train_end: int
     eval_end: int
+    holdout_start: int | None = None
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits of click examples, in order of time."""
+        return (TRAIN, EVAL) if self.holdout_start is None else (TRAIN, HOLDOUT, EVAL)
+
+    def split_of(self, time: np.ndarray, in_eval: np.ndarray) -> dict[str, np.ndarray]:
+        """Which of the moments or events belong to each split, [n] bool."""
+        if self.holdout_start is None:
+            return {TRAIN: ~in_eval, EVAL: in_eval}
+        held = ~in_eval & (time >= self.holdout_start)
+        return {TRAIN: ~in_eval & ~held, HOLDOUT: held, EVAL: in_eval}
 
 
 @dataclass(frozen=True)
@@ -79,18 +93,19 @@ def label_partition(
     observed: Observed,
     attribution: AttributionSettings = NO_VIEWS,
 ) -> Labelled:
-    """Labels of all mature examples of both splits."""
+    """Labels of all mature examples of every split."""
     clicks = find_clicks(events)
     touches = find_touches(events, clicks, settings.window)
     seen = within_train(events, clicks, touches)
     ripe = mature(
         events, clicks, settings.window, observed.session_gap, observed.train_end, observed.eval_end
     ) & credits_final(events, clicks, attribution, observed.train_end, observed.eval_end)
-    in_eval = events.in_eval[clicks.anchor]
-    policies = {"train": settings.label_policy, "eval": "per_click"}
     rows, immature = {}, {}
-    for split, mine in (("train", ~in_eval), ("eval", in_eval)):
-        labels = label_rows(events, clicks, seen, similarity, settings, policies[split])
+    days = observed.split_of(events.time[clicks.anchor], events.in_eval[clicks.anchor])
+    for split, mine in days.items():
+        # Calibration is judged per click, so it is fitted per click.
+        policy = settings.label_policy if split == TRAIN else "per_click"
+        labels = label_rows(events, clicks, seen, similarity, settings, policy)
         rows[split] = labels.where((mine & ripe)[labels.example])
         immature[split] = int(np.sum(mine & ~ripe))
     return Labelled(clicks, touches, rows, immature)
@@ -177,16 +192,15 @@ def _framed(records: list[bytes]) -> bytes:
 
 
 def count_labels(
-    events: Timeline, labelled: Labelled, credits: dict[str, np.ndarray]
+    events: Timeline, labelled: Labelled, credits: dict[str, np.ndarray], observed: Observed
 ) -> dict[str, dict[str, int | float | list[int]]]:
     """Counts of one partition by split; `sum_label_counts` adds them up."""
     counts = {}
     purchase = events.of_type(PURCHASE)
     held = np.unique(labelled.touches.purchase)
-    for split in SPLITS:
+    for split, here in observed.split_of(events.time, events.in_eval).items():
         rows = labelled.rows[split]
         alpha = rows.alpha[rows.y_cabb > 0].astype(np.float64)
-        here = events.in_eval if split == "eval" else ~events.in_eval
         counts[split] = {
             "clicks": len(np.unique(rows.example)),
             "rows": len(rows.example),

@@ -25,7 +25,8 @@ from components.attribution_model.mta import Mta
 from components.category_similarity.similarity import SimilarityTable
 from components.similarity_transform.attribution_views import NO_VIEWS, AttributionSettings, credit_columns
 from components.similarity_transform.click_examples import (
-    SPLITS,
+    EVAL,
+    TRAIN,
     Observed,
     count_labels,
     example_columns,
@@ -111,7 +112,7 @@ class CountPartition(beam.DoFn):
             observed.session_gap,
             observed.time_zone,
         )
-        rows = labelled.rows["train"]
+        rows = labelled.rows[TRAIN]
         positive = rows.alpha[rows.y_cabb > 0]
         yield Totals([_to_bytes(daily)], [math.fsum(positive.tolist())], len(positive))
 
@@ -149,10 +150,10 @@ class WritePartition(beam.DoFn):
         credits = credit_columns(events, labelled.clicks, self._similarity, self._attribution, self._mta)
         features = click_features(events, labelled.clicks, self._popularity, self._leaf_prices)
         negative_alpha = mean_alpha if self._settings.negative_alpha == "mean" else 1.0
-        for split in SPLITS:
+        for split in self._observed.splits:
             columns = example_columns(features, labelled.rows[split], negative_alpha, credits)
             write_examples(columns, Path(self._output, f"Split-{split}", part.shard))
-        yield count_labels(events, labelled, credits)
+        yield count_labels(events, labelled, credits, self._observed)
 
 
 def build_click_examples(
@@ -166,7 +167,8 @@ def build_click_examples(
     attribution: AttributionSettings = NO_VIEWS,
     mta: str | Path | None = None,
 ) -> dict[str, Any]:
-    """Writes Split-train/ and Split-eval/ shards of click examples and label_counts.json below `output`.
+    """Writes a folder Split-<name>/ of shards of click examples per split (`Observed.splits`) and
+    label_counts.json below `output`.
 
     Args:
         sessions: a Sessions artifact; part p of either split holds the same users.
@@ -207,7 +209,7 @@ def build_click_examples(
             | "WriteCounts" >> beam.Map(_write_counts, str(output), settings, attribution)
         )
     counts = json.loads(Path(output, COUNTS_FILE).read_text(encoding="utf-8"))
-    for split in SPLITS:
+    for split in observed.splits:
         if not counts[split]["rows"]:
             raise InputError(
                 f"{sessions}: the {split} split has no click example ({counts[split]['immature']} clicks too "
@@ -225,7 +227,7 @@ def list_parts(sessions: Path) -> list[Part]:
         if match:
             found[path.name] = Part(
                 f"click_examples-{match[1]}-of-{match[2]}.gz",
-                *(str(sessions / f"Split-{split}" / path.name) for split in SPLITS),
+                *(str(sessions / f"Split-{split}" / path.name) for split in (TRAIN, EVAL)),
             )
     if not found:
         raise InputError(f"{sessions}: holds no sessions; check the split's dates against those of the log")
@@ -238,12 +240,14 @@ def observed_until(
     session_gap_minutes: float,
     eval_start: date,
     eval_end: date | None = None,
+    holdout_start: date | None = None,
 ) -> Observed:
     """Where the splits' logs end: at the split's end, or with the last event if that is earlier.
 
     Args:
         sessions: a Sessions artifact; the last event is read from the files' statistics.
         eval_start, eval_end: first day of the eval split, and the day after its last (None: all there is).
+        holdout_start: first of the held-out days, if any.
     """
     last = max((last_event(path) for part in list_parts(Path(sessions)) for path in part[1:]), default=0)
 
@@ -253,7 +257,13 @@ def observed_until(
         midnight = datetime.combine(day, time(), ZoneInfo(time_zone))
         return min(int(midnight.astimezone(UTC).timestamp()) * 1_000_000, last)
 
-    return Observed(time_zone, round(session_gap_minutes * 60e6), end(eval_start), end(eval_end))
+    return Observed(
+        time_zone,
+        round(session_gap_minutes * 60e6),
+        end(eval_start),
+        end(eval_end),
+        end(holdout_start) if holdout_start else None,
+    )
 
 
 def last_event(path: str | Path) -> int:
@@ -271,7 +281,7 @@ def sum_label_counts(parts: Iterable[dict[str, Any]]) -> dict[str, Any]:
         return {}
     return {
         split: {key: _sum([part[split][key] for part in parts]) for key in parts[0][split]}
-        for split in SPLITS
+        for split in parts[0]
     }
 
 

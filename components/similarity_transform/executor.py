@@ -11,7 +11,6 @@ from tfx.types import artifact_utils
 from components.session_example_gen.catalog import read_catalog
 from components.session_example_gen.splits import SplitWindows
 from components.similarity_transform.attribution_views import AttributionSettings
-from components.similarity_transform.click_examples import SPLITS
 from components.similarity_transform.click_examples_beam import build_click_examples, observed_until
 from components.similarity_transform.labels import LabelSettings
 from components.similarity_transform.leaf_prices import mean_leaf_prices
@@ -37,23 +36,25 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         examples = artifact_utils.get_single_instance(output_dict["examples"])
         source = LogSource.model_validate_json(exec_properties["source"])
         windows = SplitWindows.model_validate_json(exec_properties["windows"])
+        observed = observed_until(
+            sessions,
+            source.time_zone,
+            source.session_gap_minutes,
+            windows.eval_start,
+            windows.eval_end,
+            windows.holdout_start,
+        )
         build_click_examples(
             sessions=sessions,
             similarity=artifact_utils.get_single_uri(input_dict["similarity"]),
             output=examples.uri,
             settings=LabelSettings.model_validate_json(exec_properties["settings"]),
-            observed=observed_until(
-                sessions,
-                source.time_zone,
-                source.session_gap_minutes,
-                windows.eval_start,
-                windows.eval_end,
-            ),
+            observed=observed,
             make_pipeline=self._make_beam_pipeline,
             leaf_prices=mean_leaf_prices(read_catalog(source)),
             attribution=AttributionSettings.model_validate_json(exec_properties["attribution"]),
             mta=artifact_utils.get_single_uri(mta) if mta else None,
         )
-        examples.split_names = artifact_utils.encode_split_names(list(SPLITS))
+        examples.split_names = artifact_utils.encode_split_names(list(observed.splits))
         examples_utils.set_payload_format(examples, example_gen_pb2.PayloadFormat.FORMAT_TF_EXAMPLE)
         examples_utils.set_file_format(examples, "tfrecords_gzip")

@@ -1,6 +1,6 @@
 """Days are cut at midnight of the store's time zone."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import polars as pl
 import pytest
@@ -44,3 +44,11 @@ def test_ends_are_exclusive_and_open_ones_take_all() -> None:
 def test_windows_out_of_order_are_refused(days: dict[str, str]) -> None:
     with pytest.raises(ValidationError, match="train_start < eval_start < eval_end"):
         SplitWindows(**days)
+
+
+def test_held_out_days_end_with_training() -> None:
+    windows = SplitWindows(train_start="2024-03-01", eval_start="2024-03-11", holdout_days=3)
+    assert windows.holdout_start == date(2024, 3, 8)
+    assert SplitWindows(eval_start="2024-03-11").holdout_start is None
+    with pytest.raises(ValidationError, match="holdout_days 10 leaves no day to train on"):
+        SplitWindows(train_start="2024-03-01", eval_start="2024-03-11", holdout_days=10)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -116,6 +117,27 @@ def test_labels_are_the_definitions(seed, window, policy, reduce, row_weight):
         }
         in_split = [a for a in truth if is_eval(rows[a]) == (split == "eval")]
         assert labelled.immature[split] == len(in_split) - len(kept)
+
+
+@settings(max_examples=20, deadline=None)
+@given(SEEDS)
+def test_held_out_days_are_the_last_of_training_and_change_nothing_else(seed):
+    rows = random_events(seed)
+    table, middle = similarity_of(rows), (min(r["event_time"] for r in rows) + BOUNDARY) // 2
+    whole = label_partition(events_of(rows), table, LabelSettings(), OBSERVED)
+    apart = label_partition(
+        events_of(rows), table, LabelSettings(), dataclasses.replace(OBSERVED, holdout_start=middle)
+    )
+    time = events_of(rows).time[whole.clicks.anchor]
+    parts = {split: apart.rows[split].example for split in ("train", "holdout")}
+    assert (time[parts["train"]] < middle).all() and (time[parts["holdout"]] >= middle).all()
+    np.testing.assert_array_equal(np.sort(np.concatenate(list(parts.values()))), whole.rows["train"].example)
+    np.testing.assert_array_equal(apart.rows["eval"].example, whole.rows["eval"].example)
+    assert sum(apart.immature.values()) == sum(whole.immature.values())
+    for name in ("y_caba", "y_cabb", "alpha"):
+        joined = np.concatenate([getattr(apart.rows[split], name) for split in parts])
+        order = np.argsort(np.concatenate(list(parts.values())), kind="stable")
+        np.testing.assert_array_equal(joined[order], getattr(whole.rows["train"], name))
 
 
 @settings(max_examples=20, deadline=None)
