@@ -15,6 +15,7 @@ _COMMANDS = {
     "run": "Run the pipeline: logs to a gated, pushed model and a report.",
     "simulate": "Write the logs of a simulated store whose truth is known.",
     "similar": "Show the categories most related to one, with support.",
+    "attribution": "Show who gets the credit of a purchase, under every attribution view.",
     "serve": "Serve pushed versions on this machine, as TensorFlow Serving would.",
     "ingest": "Take events into the live feature state that scoring by user reads.",
     "score": "Score rows of click features with a served model.",

@@ -1,6 +1,6 @@
 """P(conversion | touches) by attention over touches, and what each touch adds to it.
 
-    e_i = relu(W' f_i + b)               f_i: channel and seller one-hot, relation, same, time gap, visits
+    e_i = relu(W' f_i + b)               f_i: channel and seller one-hot, relation, same, late, gap
     a_i = sigmoid(u' e_i + c)            attention without softmax: evidence adds up (DIN, Zhou et al. 2018)
     z   = sum_i a_i e_i
     P   = sigmoid(v' z + r' relu(V' z + d) + bias)
@@ -24,7 +24,7 @@ from scipy import sparse
 from components.attribution_model.journeys import Journeys, coded, ragged
 from schemas.settings import Settings
 
-NUMBERS = ("relation", "same", "log_gap", "gap_days", "log_visits")
+NUMBERS = ("relation", "same", "late", "log_gap", "gap_weeks")
 CHUNK_TOUCHES = 200_000
 
 
@@ -124,9 +124,9 @@ def features(journeys: Journeys, channels: tuple[str, ...], sellers: tuple[str, 
     numbers = [
         journeys.relation,
         journeys.same,
+        journeys.late,
         np.log1p(journeys.gap_h) / 5,
         journeys.gap_h / 24 / 7,
-        np.log1p(journeys.visits) / 2,
     ]
     channel = coded(journeys, "channel", channels)
     seller = coded(journeys, "seller", sellers)

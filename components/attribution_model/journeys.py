@@ -26,7 +26,7 @@ class Journeys:
         user_group: bootstrap group of its user (models.metrics.sums.user_group).
         channel, seller: codes of each touch; `channels`, `sellers`: what they stand for.
         gap_h: hours from each touch to the journey's last, float32.
-        visits: visits that begin between each touch and the journey's last, float32.
+        late: 1 where the touch is of the same visit as the journey's last, float32.
         relation: relatedness in [0, 1] to what the last touch was about, float32.
         same: 1 where it is the very same thing, float32.
     """
@@ -40,7 +40,7 @@ class Journeys:
     seller: np.ndarray
     sellers: tuple[str, ...]
     gap_h: np.ndarray
-    visits: np.ndarray
+    late: np.ndarray
     relation: np.ndarray
     same: np.ndarray
 
@@ -87,7 +87,7 @@ class Journeys:
 
 
 _OF_JOURNEYS = ("size", "converted", "weight", "user_group")
-_OF_TOUCHES = ("channel", "seller", "gap_h", "visits", "relation", "same")
+_OF_TOUCHES = ("channel", "seller", "gap_h", "late", "relation", "same")
 
 
 def ragged(start: np.ndarray, size: np.ndarray) -> np.ndarray:

@@ -60,10 +60,6 @@ def journeys_of(
     """
     row = clicks.click[paths.touch]
     last = row[paths.start + paths.size - 1][paths.path]
-    session = events.session[row]
-    new_visit = np.ones(len(row), bool)
-    new_visit[1:] = (session[1:] != session[:-1]) | (paths.path[1:] != paths.path[:-1])
-    visit = np.cumsum(new_visit)
     channels, codes = _channel(events, row, channel)
     user = pa.array(events.user[paths.end])
     return Journeys(
@@ -78,7 +74,7 @@ def journeys_of(
         seller=events.advertiser[row],
         sellers=tuple(events.names["advertiser"].to_pylist()),
         gap_h=((events.time[last] - events.time[row]) / HOUR).astype(np.float32),
-        visits=(visit[paths.start + paths.size - 1][paths.path] - visit).astype(np.float32),
+        late=(events.session[row] == events.session[last]).astype(np.float32),
         relation=relatedness(events, row, last, similarity),
         same=(events.item[row] == events.item[last]).astype(np.float32),
     )

@@ -31,7 +31,7 @@ def random_journeys(seed: int, n: int, *, weighted: bool = False, longest: int =
         seller=rng.integers(0, 2, q),
         sellers=("a", "b"),
         gap_h=gap.astype(np.float32),
-        visits=(last - np.arange(q)).astype(np.float32),
+        late=(gap < 0.5).astype(np.float32),
         relation=rng.random(q).astype(np.float32),
         same=(last == np.arange(q)).astype(np.float32),
     )

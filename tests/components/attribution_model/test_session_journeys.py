@@ -69,5 +69,7 @@ def test_journeys_are_the_definition(seed, chosen):
         assert names[getattr(journeys, name)].tolist() == wanted
     hours = [(last["event_time"] - r["event_time"]) / 3600e6 for r, last in flat]
     np.testing.assert_allclose(journeys.gap_h, hours, rtol=1e-6)
+    visit = ("user_id", "session_id")
+    assert journeys.late.tolist() == [float(all(r[k] == last[k] for k in visit)) for r, last in flat]
     assert journeys.same.tolist() == [float(r["item"] == last["item"]) for r, last in flat]
     np.testing.assert_allclose(journeys.relation, [s(r["leaf"], last["leaf"]) for r, last in flat], rtol=1e-6)
