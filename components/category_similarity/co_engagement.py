@@ -68,34 +68,31 @@ class CoEngagement:
         Args:
             rows: columns `columns_read(level)`.
         """
-        keys = unit_keys(settings)
         epoch = last_epoch(rows, settings)
-        engaged = engagement(rows, settings, level, epoch).sort(*keys, level)
-        names = engaged[level].unique().sort()
-        column = names.search_sorted(engaged[level]).to_numpy().astype(np.int32)
-        row = engaged.select(pl.struct(keys).rle_id()).to_series().to_numpy()
-        shape = (int(row[-1]) + 1 if len(row) else 0, len(names))
+        engaged = engagement(rows, settings, level, epoch)
+        column, known = _codes(engaged[level])
+        names = np.sort(known.astype(object))
+        column = np.searchsorted(names, known)[column]
+        row, _ = _codes(engaged["user_id"])
+        if settings.unit == "session":
+            session, sessions = _codes(engaged["session_id"])
+            row = np.unique(row * len(sessions) + session, return_inverse=True)[1]
         weight = engaged["weight"].to_numpy()
-        vectors = sparse.csr_matrix((weight, (row, column)), shape=shape)
-        spread = log_spread(np.bincount(row))[row] if len(row) else weight
+        spread = log_spread(np.bincount(row))[row]
         moments = [spread**k for k in range(1 if settings.damping == "none" else 3)]
-        grams = [
-            _sorted_upper(sparse.csr_matrix((weight * moment, (row, column)), shape=shape).T @ vectors)
-            for moment in moments
-        ]
-        marks = sparse.csr_matrix((np.ones(len(row)), (row, column)), shape=shape)
-        counted = np.bincount(column, weights=engaged["events"].to_numpy(), minlength=len(names))
+        n = len(names)
+        i, j, products = _upper_products(
+            row, column, n, [(weight * moment, weight) for moment in moments] + [(np.ones(len(row)),) * 2]
+        )
         return CoEngagement(
-            names=names.to_numpy().astype(object),
-            users=np.bincount(column, minlength=len(names)).astype(np.int64),
-            events=counted.astype(np.int64),
-            squares=np.stack(
-                [np.bincount(column, weight**2 * moment, minlength=len(names)) for moment in moments]
-            ),
-            i=grams[0].row.astype(np.int32),
-            j=grams[0].col.astype(np.int32),
-            dot=np.stack([gram.data for gram in grams]),
-            both=_sorted_upper(marks.T @ marks).data.astype(np.int64),
+            names=names,
+            users=np.bincount(column, minlength=n).astype(np.int64),
+            events=np.bincount(column, engaged["events"].to_numpy(), minlength=n).astype(np.int64),
+            squares=np.stack([np.bincount(column, weight**2 * moment, minlength=n) for moment in moments]),
+            i=i,
+            j=j,
+            dot=np.stack(products[:-1]),
+            both=products[-1].astype(np.int64),
             epoch=epoch,
         )
 
@@ -224,7 +221,7 @@ def engagement(rows: pl.DataFrame, settings: SimilaritySettings, level: Level, e
         epoch: when an event has its full weight (time decay only).
 
     Returns:
-        `unit_keys`, the level, `weight` (float64, above 0, not damped) and `events`; in no order.
+        `unit_keys`, the level, `weight` (float64, above 0, not damped) and `events`, in order of appearance.
     """
     others = {name: weight for name, weight in settings.event_weights.items() if name != CLICK}
     # A row that `is_click` weighs as a click whatever its type; the twin rows of a click do not count.
@@ -244,9 +241,9 @@ def engagement(rows: pl.DataFrame, settings: SimilaritySettings, level: Level, e
     keys = unit_keys(settings)
     return (
         rows.lazy()
-        .select(*keys, pl.col(level).cast(pl.String), weight.alias("weight"))
+        .select(*keys, level, weight.alias("weight"))
         .filter((pl.col("weight") > 0) & (pl.col(level) != UNKNOWN))
-        .group_by(*keys, level)
+        .group_by(*keys, level, maintain_order=True)
         .agg(pl.col("weight").sum(), pl.len().alias("events"))
         .collect()
     )
@@ -264,7 +261,38 @@ def _half_lives(settings: SimilaritySettings) -> pl.Expr:
     return pl.col("event_time").dt.epoch("us") / (settings.half_life_days * 86_400e6)
 
 
-def _sorted_upper(square: sparse.spmatrix) -> sparse.coo_matrix:
-    upper = sparse.triu(square, k=1, format="csr")
+def _codes(values: pl.Series) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct values in order of appearance: position of each value among them, int64 [n], and they."""
+    coded = values.cast(pl.String).rechunk().to_arrow().dictionary_encode()
+    return (
+        coded.indices.to_numpy(zero_copy_only=False).astype(np.int64),
+        coded.dictionary.to_numpy(zero_copy_only=False),
+    )
+
+
+def _upper_products(
+    row: np.ndarray, column: np.ndarray, n: int, data: Sequence[tuple[np.ndarray, np.ndarray]]
+) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
+    """A'B above the diagonal for each (A, B) of values at the same (row, column).
+
+    Returns:
+        i, j: int32 [m] in row-major order, and the values of every product, float64 [m].
+    """
+    shape = (int(row.max(initial=-1)) + 1, n)
+    place = sparse.csr_matrix((np.arange(len(row)), (row, column)), shape=shape)
+
+    def matrix(values: np.ndarray) -> sparse.csr_matrix:
+        return sparse.csr_matrix((values[place.data], place.indices, place.indptr), shape=shape)
+
+    products = [matrix(a).T @ matrix(b) for a, b in data]
+    # The same cells are filled in the same order in all of them, so one sorting serves all.
+    first = products[0]
+    number = sparse.csr_matrix((np.arange(first.nnz) + 1, first.indices, first.indptr), shape=(n, n))
+    upper = sparse.triu(number, k=1, format="csr")
     upper.sort_indices()
-    return upper.tocoo()
+    cells = upper.tocoo()
+    return (
+        cells.row.astype(np.int32),
+        cells.col.astype(np.int32),
+        [product.data[cells.data - 1] for product in products],
+    )

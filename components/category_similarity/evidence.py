@@ -73,7 +73,10 @@ class Level:
         """The level at which leaf c belongs to group[c]."""
         groups = int(group.max(initial=-1)) + 1
         low, high = np.minimum(group[sums.i], group[sums.j]), np.maximum(group[sums.i], group[sums.j])
-        key, where = np.unique(low.astype(np.int64) * groups + high, return_inverse=True)
+        key = low.astype(np.int64) * groups + high
+        where = np.arange(len(key))
+        if groups < len(group):  # else every leaf is a group, and pairs are in order
+            key, where = np.unique(key, return_inverse=True)
 
         def by_group(values: np.ndarray | None = None) -> np.ndarray:
             return np.bincount(group, values, minlength=groups)

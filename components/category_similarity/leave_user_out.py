@@ -54,7 +54,7 @@ class UserEffect:
             idf = 1.0 + log_spread(np.array(len(self._sums.names))) - log_spread(spread)
             engaged = engaged.with_columns(pl.col("weight") * pl.Series(idf))
         names = pl.Series(self._sums.names.tolist(), dtype=pl.String)
-        return engaged.with_columns(leaf=pl.Series(names.search_sorted(engaged["leaf"])))
+        return engaged.with_columns(leaf=pl.Series(names.search_sorted(engaged["leaf"].cast(pl.String))))
 
     def _own(self, level: Level, engaged: pl.DataFrame, asked: pl.DataFrame) -> dict[str, np.ndarray]:
         """What each pair's user added to the evidence of its groups p and q, by field of Evidence."""
