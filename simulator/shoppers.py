@@ -58,6 +58,10 @@ class Chunk:
 
     `events`: session (row of `session_*`), time_us, type, sku, price, quantity and list_position (-1: none).
     `truth`: session, item and what `purchase_probabilities` returns, one per click example.
+    `minds`: what is hidden of each session: intent, ready (with what earlier touches left), budget, drifted,
+    order_log_odds.
+    `plans`: the planned items sorted by session and order: session, item, clicked, q and q_carted (see
+    `purchase_probabilities`), time_us of the click and until_us, when the shopper moves on.
     """
 
     first_user: int
@@ -69,6 +73,8 @@ class Chunk:
     session_country: np.ndarray
     events: dict[str, np.ndarray] = field(default_factory=dict)
     truth: dict[str, np.ndarray] = field(default_factory=dict)
+    minds: dict[str, np.ndarray] = field(default_factory=dict)
+    plans: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
@@ -90,6 +96,10 @@ def cumulative_rows(weights: np.ndarray) -> np.ndarray:
     cumulative = np.cumsum(weights, axis=1)
     cumulative /= cumulative[:, -1:]
     return (cumulative + np.arange(len(weights))[:, None]).ravel()
+
+
+def _joined(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
 
 
 class ContextMix:
@@ -167,8 +177,8 @@ class Shoppers:
         self.world, self.catalog = world, catalog
         self.relatedness = taxonomy.relatedness
         popularity = catalog.leaf_popularity
-        beside = np.where(self.relatedness < 1, self.relatedness, 0) ** 2 * popularity
-        self._related_rows = cumulative_rows(beside)
+        self._beside = np.where(self.relatedness < 1, self.relatedness, 0) ** 2 * popularity
+        self._related_rows = cumulative_rows(self._beside)
         self._popular = np.cumsum(popularity) / popularity.sum()
         turned = popularity[np.argsort(np.argsort(-popularity))[::-1].argsort()]
         self._drifted_popular = np.cumsum(turned) / turned.sum()
@@ -240,7 +250,7 @@ class Shoppers:
         intent = self._popular_leaf(rng, self._drifted(starts[:, 0]))
         carry = np.zeros(users)
         free_from = np.zeros(users)
-        events, truths, rows = [], [], []
+        events, truths, plans, minds, rows = [], [], [], [], []
         session_rows = 0
         for k in range(int(sessions.max())):
             user = np.flatnonzero(sessions > k)
@@ -253,14 +263,15 @@ class Shoppers:
                 channel[drifted] = CHANNEL.draw(rng, int(drifted.sum()), DRIFTED_CHANNEL_SHARES)
             ready = readiness[user] + CHANNEL.effect[channel] + rng.normal(0, world.mood_sd, len(user))
             ready += carry[user] + self.catalog.leaf_effect[intent[user]]
-            log, truth, ordered, touches, end = self._sessions(
-                rng, start, ready, intent[user], budget[user], drifted
-            )
-            for part in (log, truth):
+            mind = {"intent": intent[user], "ready": ready, "budget": budget[user], "drifted": drifted}
+            log, truth, plan, ordered, touches, end = self._sessions(rng, start, mind)
+            for part in (log, truth, plan):
                 part["session"] = part["session"] + session_rows
             session_rows += len(user)
             events.append(log)
             truths.append(truth)
+            plans.append(plan)
+            minds.append(mind)
             rows.append((user, np.full(len(user), k + 1), channel))
             # An order ends the intent: the next one is as often something that goes with it as anything else.
             carry[user] = np.where(ordered, 0, carry[user] + touches)
@@ -271,7 +282,7 @@ class Shoppers:
             intent[user] = np.where(ordered, next_intent, intent[user])
             free_from[user] = end + SESSION_PAUSE_S
         user, ordinal, channel = (np.concatenate(column) for column in zip(*rows, strict=True))
-        log = {key: np.concatenate([part[key] for part in events]) for key in events[0]}
+        log = _joined(events)
         order = np.argsort(log["time_us"], kind="stable")
         return Chunk(
             first_user=first_user,
@@ -282,8 +293,34 @@ class Shoppers:
             session_device=device[user],
             session_country=country[user],
             events={key: values[order] for key, values in log.items()},
-            truth={key: np.concatenate([part[key] for part in truths]) for key in truths[0]},
+            truth=_joined(truths),
+            minds=_joined(minds),
+            plans=_joined(plans),
         )
+
+    def beside(self) -> np.ndarray:
+        """Where a step to a related leaf leads, [from leaf, to leaf], rows sum to 1."""
+        return self._beside / self._beside.sum(axis=1, keepdims=True)
+
+    def touch_effect(self, item: np.ndarray, intent: np.ndarray) -> np.ndarray:
+        """u_i of a click on `item` under `intent`, log-odds; arrays broadcast."""
+        fit = self.relatedness[self.catalog.leaf[item], intent]
+        return self.world.touch_log_odds * fit * self.catalog.touch_factor[item]
+
+    def cart_probability(
+        self, item: np.ndarray, intent: np.ndarray, ready: np.ndarray, budget: np.ndarray, drifted: np.ndarray
+    ) -> np.ndarray:
+        """k_i of a clicked `item`; arrays broadcast."""
+        world, catalog = self.world, self.catalog
+        fit = self.relatedness[catalog.leaf[item], intent]
+        expensive = catalog.log_price_to_leaf[item] + np.log(self.price_factor(drifted)) - budget
+        cart_log_odds = world.cart_log_odds + world.cart_readiness * ready + catalog.quality[item]
+        misfit = world.price_log_odds * expensive + world.unrelated_cart_log_odds * (1 - fit)
+        return sigmoid(cart_log_odds + misfit)
+
+    def price_factor(self, drifted: np.ndarray) -> np.ndarray:
+        """What prices are multiplied with."""
+        return np.where(drifted, self.world.drift_price_factor, 1.0)
 
     def _plan(
         self, rng: np.random.Generator, intent: np.ndarray, drifted: np.ndarray
@@ -314,30 +351,31 @@ class Shoppers:
         return session[keep], item[keep], np.maximum(want[keep], -1)
 
     def _sessions(
-        self,
-        rng: np.random.Generator,
-        start: np.ndarray,
-        ready: np.ndarray,
-        intent: np.ndarray,
-        budget: np.ndarray,
-        drifted: np.ndarray,
-    ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], np.ndarray, np.ndarray, np.ndarray]:
-        """One session each of some users: (events, truth, ordered, sum of touches, end in seconds)."""
+        self, rng: np.random.Generator, start: np.ndarray, mind: dict[str, np.ndarray]
+    ) -> tuple[
+        dict[str, np.ndarray],
+        dict[str, np.ndarray],
+        dict[str, np.ndarray],
+        np.ndarray,
+        np.ndarray,
+        np.ndarray,
+    ]:
+        """One session each of some users: (events, truth, plan, ordered, sum of touches, end in seconds).
+
+        Adds `order_log_odds` to what is given of `mind`.
+        """
         world, catalog = self.world, self.catalog
         n = len(start)
+        intent, ready, drifted = mind["intent"], mind["ready"], mind["drifted"]
         session, item, want = self._plan(rng, intent, drifted)
         clicked = want < 0
         leaf = catalog.leaf[item]
-        fit = self.relatedness[leaf, intent[session]]
-        touch = world.touch_log_odds * fit * catalog.touch_factor[item] * clicked
+        touch = self.touch_effect(item, intent[session]) * clicked
         touches = np.bincount(session, touch, n)
-        order_log_odds = world.order_log_odds + ready + touches
-
-        price_factor = np.where(drifted, world.drift_price_factor, 1.0)
-        expensive = catalog.log_price_to_leaf[item] + np.log(price_factor)[session] - budget[session]
-        cart_log_odds = world.cart_log_odds + world.cart_readiness * ready[session] + catalog.quality[item]
-        cart_log_odds += world.price_log_odds * expensive + world.unrelated_cart_log_odds * (1 - fit)
-        p_cart = sigmoid(cart_log_odds) * clicked
+        order_log_odds = mind["order_log_odds"] = world.order_log_odds + ready + touches
+        p_cart = clicked * self.cart_probability(
+            item, intent[session], ready[session], mind["budget"][session], drifted[session]
+        )
         mix = np.array([world.same_leaf, world.related_leaf, 1 - world.same_leaf - world.related_leaf, 0.0])
         p_want = np.minimum(world.unclicked_per_order * mix, 0.95)[want]
         kept = 1 - measured.REMOVAL_RATE
@@ -349,11 +387,12 @@ class Shoppers:
         bought = going[session] & ((cart & ~removed) | (rng.random(len(item)) < p_want))
         ordered = np.bincount(session, bought, n) > 0
         q = p_cart * kept + p_want
+        q_carted = np.where(clicked, cart * kept, q)
         truth = {"session": session[clicked], "item": item[clicked]} | purchase_probabilities(
             order_log_odds,
             touch,
             q,
-            np.where(clicked, cart * kept, q),
+            q_carted,
             leaf,
             session,
             clicked,
@@ -372,7 +411,7 @@ class Shoppers:
         at = start[session] + ends - gap - before[session]
 
         parts: list[tuple[int, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]] = []
-        parent, price = catalog.sku[item], catalog.price[item] * price_factor[session]
+        parent, price = catalog.sku[item], catalog.price[item] * self.price_factor(drifted)[session]
         variant = parent + np.minimum(
             1 + np.floor(rng.random(len(item)) * catalog.variants[item]), catalog.variants[item]
         ).astype(np.int64)
@@ -419,16 +458,29 @@ class Shoppers:
         kinds, slot, seconds, sku, quantity, position = zip(*parts, strict=True)
         slot = np.concatenate(slot)
         sku = np.concatenate(sku)
+        plan = {
+            "session": session,
+            "item": item,
+            "clicked": clicked,
+            "q": q,
+            "q_carted": q_carted,
+            "time_us": self._us(at),
+            "until_us": self._us(at + gap),
+        }
         events = {
             "session": session[slot],
-            "time_us": self._epoch_us + np.round(np.concatenate(seconds) * SECOND_US).astype(np.int64),
+            "time_us": self._us(np.concatenate(seconds)),
             "type": np.repeat(np.array(kinds, np.int8), [len(s) for s in seconds]),
             "sku": sku,
             "price": price[slot].astype(np.float32),
             "quantity": np.concatenate(quantity).astype(np.int32),
             "list_position": np.concatenate(position).astype(np.int32),
         }
-        return events, truth, ordered, touches, browsed + 150
+        return events, truth, plan, ordered, touches, browsed + 150
+
+    def _us(self, seconds: np.ndarray) -> np.ndarray:
+        """Microseconds since the epoch of seconds since the first midnight."""
+        return self._epoch_us + np.round(seconds * SECOND_US).astype(np.int64)
 
     def _impressions(
         self,
