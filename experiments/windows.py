@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import polars as pl
 
 from components.similarity_transform.labels import Hours
 from experiments.prepare import Recipe, prepare
@@ -31,8 +30,8 @@ def compare_windows(
 ) -> list[dict[str, Any]]:
     """One entry per window: mature clicks and base rates of both splits, and the model's NE.
 
-    NE and base rates of `common` are of the evaluation clicks that are mature under every window, so that only
-    the labels differ; NE of different labels still cannot be ranked.
+    NE and base rates of `common` are of the evaluation clicks that are mature under every window, so that
+    only the labels differ; NE of different labels still cannot be ranked.
 
     Args:
         recipe: of the data; its one scheme gives alpha, its window is ignored.

@@ -9,6 +9,7 @@ _EXPERIMENTS: dict[str, str] = {
     "tables": "Tables 1-3 of the paper on your data, with intervals and verdicts",
     "rolling": "the same models week after week, pooled, against LightGBM",
     "recovery": "how much of a simulated truth the model finds",
+    "windows": "what an attribution window of hours does to labels, base rates and NE",
 }
 """Name and what it shows; its command is `command` in pipeline/commands/experiments/<name>.py."""
 

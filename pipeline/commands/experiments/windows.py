@@ -2,76 +2,66 @@
 
 from __future__ import annotations
 
-import json
-import os
 from pathlib import Path
 
 import click
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.commands.run import parse_setting
+from pipeline.commands.experiments import setting
+from simulator.worlds import PRESETS
 
 
 @click.command()
-@click.option("--config", "config_path", type=click.Path(path_type=Path), help="YAML settings, as of a run.")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override one setting.")
+@click.option("--config", "config_path", type=click.Path(path_type=Path), help="YAML settings of a run.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("runs/experiments"),
+    show_default=True,
+    help="Where data and results are kept.",
+)
+@click.option("--world", type=click.Choice(list(PRESETS)), help="Preset of the simulated store.")
+@click.option("--users", type=click.IntRange(min=1), help="Users of the simulated store.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override one setting.")
 @click.option(
     "--hours",
     multiple=True,
     type=click.FloatRange(0, min_open=True),
     default=(24.0, 72.0, 168.0),
     show_default=True,
-    help="Windows beside the session's; may repeat.",
+    help="Windows beside the session; may repeat.",
 )
 @click.option("--seeds", default=3, show_default=True, type=click.IntRange(1), help="Trainings per window.")
-def command(
-    config_path: Path | None, overrides: tuple[str, ...], hours: tuple[float, ...], seeds: int
-) -> None:
+def command(config_path, output, world, users, settings, hours, seeds) -> None:
     """Show what the attribution window does to labels and to the model.
 
     \b
     Examples:
       cabb experiment windows --config my-store.yaml
-      cabb experiment windows --set store.name=long_journeys --hours 24 --hours 72
+      cabb experiment windows --world long_journeys --hours 24 --hours 72
     """
-    os.environ["TF_USE_LEGACY_KERAS"] = "1"
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from components.run_report.results import write_whole
     from components.similarity_transform.labels import Hours
-    from experiments.prepare import Recipe
+    from experiments import report
     from experiments.windows import compare_windows
-    from pipeline.config import load_config
-    from pipeline.run_inputs import resolve
 
     console = Console()
-    config = load_config(config_path, dict(map(parse_setting, overrides)))
-    inputs = resolve(config)
-    recipe = Recipe(
-        source=inputs.source,
-        fingerprint=inputs.fingerprint,
-        windows=inputs.windows,
-        schemes={config.similarity.scheme: config.similarity},
-        labels=config.labels,
-        preprocessing=config.preprocessing,
-        partitions=config.beam.partitions,
-    )
-    windows = ["session", *(Hours(hours=each) for each in sorted(set(hours)))]
+    config = setting.configured(config_path, output, world, users, settings)
+    recipe = setting.recipe_of(config, {config.similarity.scheme: config.similarity})
     with console.status("windows") as status:
         entries = compare_windows(
             recipe,
-            windows,
+            ["session", *(Hours(hours=each) for each in sorted(set(hours)))],
             config.model,
             range(1, seeds + 1),
-            config.output / "experiments",
+            config.output / "data",
             lambda words: status.update(words),
         )
-    target = config.output / "experiments" / "windows.json"
-    write_whole(target, json.dumps(entries, indent=1) + "\n")
+    target = config.output / "windows.json"
+    report.write_json({"name": setting.data_name(config), "windows": entries}, target)
     console.print(_table(entries))
-    console.print(
-        f"NE is of the {entries[0]['common']['clicks']:,} evaluation clicks mature under every window"
-    )
+    clicks = entries[0]["common"]["clicks"]
+    console.print(f"Rates and NE are of the {clicks:,} evaluation clicks that are mature under every window.")
     console.print(f"results: {target}", soft_wrap=True, highlight=False, markup=False)
 
 
