@@ -17,12 +17,14 @@ class RunArtifacts:
 
     Attributes:
         results: content of results.json.
+        place: folder of every part, and other facts of the run, by the name that its report gives them.
         model: SavedModel, as pushed, or as trained when nothing was pushed.
         pushed: whether it is the pushed one.
         eval_files: shards of the evaluation click examples, sorted.
     """
 
     results: dict[str, Any]
+    place: dict[str, str]
     model: Path
     pushed: bool
     eval_files: list[str]
@@ -54,12 +56,12 @@ def find_run(run: Path) -> RunArtifacts:
         InputError: no results there, or folders that they name are gone.
     """
     results = load_results(run)
-    place = {each["name"]: Path(each["value"]) for each in results["lineage"]}
+    place = {each["name"]: each["value"] for each in results["lineage"]}
     pushed = results["verdict"]["path"]
-    model = Path(pushed) if pushed else place.get("Model", Path("no-model")) / "Format-Serving"
-    files = sorted(map(str, place.get("Examples", Path("no-examples")).glob("Split-eval/*.gz")))
+    model = Path(pushed) if pushed else Path(place.get("Model", "no-model"), "Format-Serving")
+    files = sorted(map(str, Path(place.get("Examples", "no-examples")).glob("Split-eval/*.gz")))
     if not (model / "saved_model.pb").is_file():
         raise InputError(f"{run}: the run's model is not at {model} any more; run `cabb run` again")
     if not files:
         raise InputError(f"{run}: the run's evaluation examples are gone; run `cabb run` again")
-    return RunArtifacts(results, model, bool(pushed), files)
+    return RunArtifacts(results, place, model, bool(pushed), files)

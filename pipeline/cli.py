@@ -22,6 +22,7 @@ _COMMANDS = {
     "report": "Show the verdict and metrics of the last run, and its page.",
     "kubeflow": "Compile, check, rehearse and submit the pipeline for Kubeflow.",
     "explain": "Say why a model says what it says: which features its heads rely on.",
+    "ab-test": "Let two trained models rank for simulated shoppers whose truth is known.",
     "experiment": "Ask the papers' questions of your data: tables with seeds and intervals.",
     "lineage": "Say which data and run made a version, what it was compared with, and why it was blessed.",
 }
@@ -34,7 +35,8 @@ class _Lazy(click.Group):
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in _COMMANDS:
             return None
-        return getattr(import_module(f"pipeline.commands.{name}"), name)
+        module = name.replace("-", "_")
+        return getattr(import_module(f"pipeline.commands.{module}"), module)
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

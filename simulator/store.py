@@ -39,13 +39,37 @@ class Store:
     def tables(self, index: int) -> tuple[pa.Table, pa.Table]:
         """(events, truth of the click examples) of one chunk, as they are written."""
         chunk = self.shoppers.chunk(index)
-        users, sessions = _ids(chunk)
+        sessions, truth = self.sessions(chunk), chunk.truth
+        examples = {
+            **{name: sessions[name].take(pa.array(truth["session"])) for name in ("user_id", "session_id")},
+            "item": self._items.take(pa.array(truth["item"])),
+            **{name: pa.array(truth[name].astype(np.float32)) for name in TRUTH_COLUMNS},
+        }
+        return self.events(chunk), pa.table(examples)
+
+    def sessions(self, chunk: Chunk) -> dict[str, pa.Array]:
+        """user_id, session_id and the contexts of a chunk's sessions."""
+        users = pa.array(np.char.mod("u%08d", chunk.first_user + np.arange(chunk.users)).tolist())
+        user = users.take(pa.array(chunk.session_user))
+        ordinal = pc.cast(pa.array(chunk.session_ordinal), pa.string())
+        return {
+            "user_id": user,
+            "session_id": pc.binary_join_element_wise(user, ordinal, "-"),
+            "channel": _named(chunk.session_channel, CHANNEL.names),
+            "device": _named(chunk.session_device, DEVICE.names),
+            "country": _named(chunk.session_country, COUNTRY.names),
+        }
+
+    def events(self, chunk: Chunk) -> pa.Table:
+        """The log of a chunk."""
         log = chunk.events
-        session = log["session"]
         price, quantity = log["price"], log["quantity"]
+        of_session = {
+            name: column.take(pa.array(log["session"])) for name, column in self.sessions(chunk).items()
+        }
         columns = {
-            "user_id": users.take(pa.array(chunk.session_user[session])),
-            "session_id": sessions.take(pa.array(session)),
+            "user_id": of_session.pop("user_id"),
+            "session_id": of_session.pop("session_id"),
             "event_time": pa.array(log["time_us"], pa.timestamp("us", tz="UTC")),
             "event_type": _named(log["type"], EVENT_TYPES),
             "product_id": self._products.take(pa.array(log["sku"])),
@@ -53,24 +77,9 @@ class Store:
             "quantity": pa.array(quantity, mask=quantity < 0),
             "revenue": pa.array(price * quantity, pa.float32(), mask=quantity < 0),
             "list_position": pa.array(log["list_position"], mask=log["list_position"] < 0),
-            "channel": _named(chunk.session_channel[session], CHANNEL.names),
-            "device": _named(chunk.session_device[session], DEVICE.names),
-            "country": _named(chunk.session_country[session], COUNTRY.names),
+            **of_session,
         }
-        truth = chunk.truth
-        examples = {
-            "user_id": users.take(pa.array(chunk.session_user[truth["session"]])),
-            "session_id": sessions.take(pa.array(truth["session"])),
-            "item": self._items.take(pa.array(truth["item"])),
-            **{name: pa.array(truth[name].astype(np.float32)) for name in TRUTH_COLUMNS},
-        }
-        return pa.table(columns), pa.table(examples)
-
-
-def _ids(chunk: Chunk) -> tuple[pa.Array, pa.Array]:
-    users = pa.array(np.char.mod("u%08d", chunk.first_user + np.arange(chunk.users)).tolist())
-    ordinal = pc.cast(pa.array(chunk.session_ordinal), pa.string())
-    return users, pc.binary_join_element_wise(users.take(pa.array(chunk.session_user)), ordinal, "-")
+        return pa.table(columns)
 
 
 def _named(codes: np.ndarray, names: tuple[str, ...]) -> pa.DictionaryArray:
