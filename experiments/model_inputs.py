@@ -29,7 +29,6 @@ def model_inputs(
     Returns:
         Inputs by name, [rows, ...] int32 ids and float32 numbers, and their sizes.
     """
-    import tensorflow as tf
     import tensorflow_transform as tft
     from tfx_bsl.tfxio.tensor_adapter import TensorAdapter
 
@@ -37,8 +36,7 @@ def model_inputs(
         adapter = TensorAdapter(_analyse(train, settings, Path(scratch)))
         transform = tft.TFTransformOutput(f"{scratch}/graph")
         layer = transform.transform_features_layer()
-        apply = tf.function(lambda raw: layer(raw), reduce_retracing=True)
-        batches = [apply(adapter.ToBatchTensors(batch)) for part in rows for batch in _batches(part)]
+        batches = [layer(adapter.ToBatchTensors(batch)) for part in rows for batch in _batches(part)]
         inputs = {
             name: _narrow(np.concatenate([batch[name].numpy() for batch in batches])) for name in batches[0]
         }

@@ -56,8 +56,9 @@ class Table:
 
 
 def schemes(settings: SimilaritySettings) -> dict[str, SimilaritySettings]:
-    """The similarity schemes of Table 3, all else as configured."""
-    return {name: settings.model_copy(update={"scheme": name}) for name in PAPER_SCHEMES}
+    """The similarity schemes of Table 3: the paper's and the configured one, all else as configured."""
+    wanted = dict.fromkeys((*PAPER_SCHEMES, settings.scheme))
+    return {name: settings.model_copy(update={"scheme": name}) for name in wanted}
 
 
 def variants(available: Sequence[str]) -> dict[str, Variant]:
@@ -231,8 +232,7 @@ def _table_3(available: Sequence[str]) -> Table:
         "i2i": {CABA.name: 0.462, CABB.name: 0.558},
         TWO_HEADS: {CABA.name: 0.441, CABB.name: 0.563},
     }
-    present = [scheme for scheme in PAPER_SCHEMES if scheme in available]
-    weighted = [scheme for scheme in present if scheme != "static"]
+    weighted = [scheme for scheme in available if scheme != "static"]
 
     def claim(words: str, lower: str, higher: str, target: str) -> Claim:
         printed = paper.get(lower), paper.get(higher)
@@ -240,7 +240,7 @@ def _table_3(available: Sequence[str]) -> Table:
         return Claim(words, ((lower, higher),), target, both)
 
     claims = [claim("Taxonomy + CF has a lower CABA NE than static", TWO_HEADS, "static", CABA.name)]
-    if "i2i" in present:
+    if "i2i" in available:
         claims += [
             claim("Taxonomy + CF has a lower CABA NE than i2i", TWO_HEADS, "i2i", CABA.name),
             claim("i2i has a lower CABA NE than static", "i2i", "static", CABA.name),
@@ -265,9 +265,9 @@ def _table_3(available: Sequence[str]) -> Table:
         3,
         "Where alpha comes from",
         "Does weighing click A, buy B by relatedness help, and which relatedness?",
-        (*map(row_of, present), *controls),
+        (*map(row_of, available), *controls),
         "static",
-        {name: figures for name, figures in paper.items() if name in map(row_of, present)},
+        {name: figures for name, figures in paper.items() if name in map(row_of, available)},
         tuple(claims),
     )
 

@@ -24,7 +24,7 @@ def prepared(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def plan():
-    small = {"batch_size": 50, "epochs": 4, "bottom_units": [16], "head_units": [], "cross_layers": 0}
+    small = {"batch_size": 50, "epochs": 8, "bottom_units": [16], "head_units": [], "cross_layers": 0}
     model = ModelSettings(attention_units=(), **small)
     return Plan(seeds=(1, 2), holdout_days=4, refit=False, model=model)
 
@@ -144,7 +144,7 @@ def test_a_rerun_trains_only_what_is_missing(prepared, plan, tmp_path):
                 assert len(trial.evaluation[output]) == prepared.facts["eval_rows"]
         assert (first[name][0].evaluation["p_caba"] != first[name][1].evaluation["p_caba"]).any()
     learned = measures.measure(first[tables.OURS], measures.CABA, prepared, plan)
-    assert learned.platt.ne() < 0.95
+    assert learned.auc > 0.6
     lost = sorted(tmp_path.glob("*.npz"))[2]
     lost.unlink()
     again = run()

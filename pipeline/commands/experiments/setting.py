@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pipeline.config import Config
 
 DATA_CODE = ("components", "schemas", "models.features", "models.preprocessing", "experiments.prepare")
+HOLDOUT_DAYS = 7
 TRAINING_CODE = ("models", "experiments.training", "experiments.variants", "experiments.boosting")
 
 
@@ -46,10 +47,8 @@ def data_options(default_output: str) -> Callable:
         ),
         click.option(
             "--holdout-days",
-            default=7,
-            show_default=True,
             type=click.IntRange(min=1),
-            help="Last training days, on which every variant is recalibrated.",
+            help="Last training days, on which every variant is recalibrated [split.holdout_days, else 7].",
         ),
         click.option(
             "--refit/--no-refit",
@@ -117,7 +116,7 @@ def recipe_of(config: Config, schemes: dict, progress: Callable[[int, int], None
     return Recipe(
         source=source,
         fingerprint=f"{data_fingerprint(source)}-{code_hash(*DATA_CODE)}",
-        windows=windows,
+        windows=windows.model_copy(update={"holdout_days": 0}),  # the plan holds days out, not the arrays
         schemes=schemes,
         labels=config.labels,
         attribution=config.resolved_attribution(),
@@ -126,14 +125,15 @@ def recipe_of(config: Config, schemes: dict, progress: Callable[[int, int], None
     )
 
 
-def plan_of(config: Config, seeds: int, holdout_days: int, refit: bool) -> Plan:
+def plan_of(config: Config, seeds: int, holdout_days: int | None, refit: bool) -> Plan:
     """How variants are trained."""
     from experiments.trials import Plan
     from pipeline.code_hash import code_hash
 
+    configured_days = config.split.holdout_days if config.split else 0
     return Plan(
         seeds=tuple(range(1, seeds + 1)),
-        holdout_days=holdout_days,
+        holdout_days=holdout_days or configured_days or HOLDOUT_DAYS,
         refit=refit,
         model=config.model,
         code=code_hash(*TRAINING_CODE),
