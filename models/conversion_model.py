@@ -38,6 +38,11 @@ class ConversionModel(tf_keras.Model):
     def losses_of(self, logits: dict[str, tf.Tensor], labels: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         raise NotImplementedError
 
+    def inspect(self, features: dict[str, tf.Tensor], labels: dict[str, tf.Tensor]) -> dict:
+        """What a reader of the report may want to see inside, on some rows: JSON types, often none."""
+        del features, labels
+        return {}
+
     def call(self, features, training=None):
         p = self.probabilities(self.logits(features, bool(training)))
         return {output: tf.reshape(p[output], [-1, 1]) for output in names.LABEL_OF_OUTPUT}

@@ -10,11 +10,11 @@ from pydantic import Field, field_validator
 from models import features as names
 from schemas.settings import Settings
 
-MODELS = ("cabb", "last_click", "caba_only", "any_conversion")
-"""A model is a file of models/ of this name."""
+VIEW_MODELS = ("shared_bottom", "mmoe", "ple", "home", "mal", "mal_cabb")
+"""Models whose tasks are attribution views."""
 
-VIEW_MODELS: tuple[str, ...] = ()
-"""The models among them whose tasks are attribution views."""
+MODELS = ("cabb", "last_click", "caba_only", "any_conversion", *VIEW_MODELS)
+"""A model is a file of models/ of this name."""
 
 View = Literal[names.VIEWS]
 
@@ -75,6 +75,26 @@ class ModelSettings(Settings):
     label_mode: Literal["weighted_binary", "soft"] = "weighted_binary"
     """weighted_binary: a click with credit is a positive whose weight is the credit, one without is a
     negative of weight 1 (MAL 3.1). soft: the credit is the probability to be met."""
+    auxiliary_weight: float = Field(0.2, ge=0)
+    """Weight of the loss of every view beside the primary one."""
+    experts: int = Field(4, ge=1)
+    """`mmoe`: experts that all views share."""
+    shared_experts: int = Field(1, ge=1)
+    """`ple`, `home`: experts that all views, or those of a group, share."""
+    task_experts: int = Field(1, ge=1)
+    """`ple`, `home`: experts of each view, or group of views."""
+    expert_units: tuple[int, ...] = Field((64,), min_length=1)
+    feature_gate_rank: int = Field(8, ge=1)
+    """`home`: rank of the feature gates."""
+    cat_weight: float = Field(0.2, ge=0)
+    """`mal`: weight of the loss over combinations of views; 0: without it (MAL \"w/o CAT\")."""
+    fusion_units: tuple[int, ...] = (64,)
+    """`mal`: hidden layers between the knowledge vectors and the primary task."""
+    stop_knowledge_gradient: bool = False
+    """`mal`: the primary task does not train the knowledge towers."""
+    auxiliary_labels: Literal["own", "primary"] = "own"
+    """primary: every view's task is trained on the primary view's credit (MAL \"w/o multiple
+    attributions\": the same network without the views' information)."""
 
     def needed_views(self) -> tuple[str, ...]:
         """Attribution views whose credits the click examples must carry."""
