@@ -106,7 +106,7 @@ class MAL(KnowledgeModel):
         self._parts = CreditParts(settings, space, name="parts")
 
     def logits(self, features, training=False):
-        shared = self._bottom(features)
+        shared = self._bottom(features, training=training)
         knowledge, logits = self._aka(shared)
         fused = self._fusion((self._own(shared), knowledge))
         return {**logits, names.P_CONVERSION: self._head(fused), **self._parts(fused)}

@@ -37,7 +37,7 @@ class MALCABB(KnowledgeModel):
         self._conversion = Head(settings.conversion_units, rate, name=names.P_CONVERSION)
 
     def logits(self, features, training=False):
-        shared = self._bottom(features)
+        shared = self._bottom(features, training=training)
         knowledge, logits = self._aka(shared)
         fused = {output: self._fusions[output]((own(shared), knowledge)) for output, own in self._own.items()}
         heads = {output: head(fused[output]) for output, head in self._heads.items()}

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from tfx.components.trainer.fn_args_utils import FnArgs
 
 CURVE_FILE = "training.json"
+INSIDE_FILE = "inside.json"
+_INSPECTED_ROWS = 8192
 DESCRIPTION_FILE = os.path.join("assets.extra", "cabb.json")
 
 
@@ -38,7 +40,7 @@ def run_fn(fn_args: FnArgs) -> None:
     """TFX Trainer's entry point.
 
     `fn_args.custom_config["settings"]` is the JSON of a ModelSettings. Writes the SavedModel to
-    `serving_model_dir`, and `training.json` and TensorBoard logs to `model_run_dir`.
+    `serving_model_dir`, and `training.json`, `inside.json` and TensorBoard logs to `model_run_dir`.
 
     Raises:
       InputError: settings or data that cannot be used, or a training that diverged.
@@ -86,7 +88,7 @@ def fit(
     """Trains a model; returns it with the number of its training rows.
 
     Args:
-      run_dir: gets `training.json` and `logs/`.
+      run_dir: gets `training.json`, `inside.json` (`ConversionModel.inspect` on the first rows) and `logs/`.
       resume_dir: checkpoints of unfinished trainings; removed at the end. None: no checkpoints.
       max_steps: upper bound of steps; None: `settings.epochs` passes.
 
@@ -99,6 +101,8 @@ def fit(
     with _Recorder(training, settings, run_dir, resume_dir, rows.rows * settings.epochs) as recorder:
         model = training.run(recorder.window, first=recorder.resume())
         recorder.finish()
+    sample = next(iter(rows.batches(_INSPECTED_ROWS, epochs=1, seed=settings.seed)))
+    _write_json(os.path.join(run_dir, INSIDE_FILE), model.inspect(*sample))
     return model, rows.rows
 
 

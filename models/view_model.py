@@ -106,7 +106,7 @@ class PeerModel(ViewModel):
         raise NotImplementedError
 
     def logits(self, features, training=False):
-        of_view, _ = self.represent(self._bottom(features), training)
+        of_view, _ = self.represent(self._bottom(features, training=training), training)
         logits = {view: self._heads[view](x) for view, x in of_view.items()}
         primary = logits.pop(self.primary)
         return {names.P_CONVERSION: primary, **logits, **self._parts(of_view[self.primary])}

@@ -76,6 +76,7 @@ class Executor(base_executor.BaseExecutor):
             label_counts=_read_json(artifact["examples"], "label_counts.json"),
             similarity=SimilarityTable.load(artifact["similarity"].uri),
             training=_read_json(artifact["model_run"], "training.json"),
+            inside=_read_json(artifact["model_run"], "inside.json"),
             anomalies=_read_json(artifact["anomalies"], "anomalies.json"),
             verdict=verdict(artifact["evaluation"].uri),
             serving=json.loads(artifact["infra_blessing"].get_string_custom_property("reasons") or "[]"),

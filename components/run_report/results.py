@@ -57,6 +57,7 @@ class RunRecord:
         label_counts: `label_counts.json` of the click examples.
         similarity: the category similarity table.
         training: `training.json`, one mapping per logged window.
+        inside: `inside.json`, what the model shows of itself; often nothing.
         anomalies: `anomalies.json` of the anomaly gate.
         verdict: the gate's answer.
         serving: why the serving check refused the model, a sentence each; empty if it did not.
@@ -71,6 +72,7 @@ class RunRecord:
     label_counts: Mapping[str, Any]
     similarity: SimilarityTable
     training: Sequence[Mapping[str, Any]]
+    inside: Mapping[str, Any]
     anomalies: Mapping[str, Any]
     verdict: Verdict
     push: Push
@@ -105,6 +107,7 @@ def compose(record: RunRecord, clicks: ScoredClicks, settings: ReportSettings) -
             "labels": label_shares(record.label_counts),
             "similarity": relatedness(record.similarity, settings),
             "training": [dict(row) for row in record.training],
+            "inside": {"gates": {}, "cat": None, **record.inside},
             "anomalies": {
                 "found": list(record.anomalies.get("anomalies", [])),
                 "distances": list(record.anomalies.get("distances", []))[:_DISTANCES],

@@ -31,6 +31,7 @@ def _export(constant: float | None, fn_args: FnArgs) -> None:
     run_dir = Path(fn_args.model_run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
     (run_dir / "training.json").write_text("[]")
+    (run_dir / "inside.json").write_text("{}")
 
 
 def noise_run_fn(fn_args: FnArgs) -> None:

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from models import features as names
 from models import inputs, trainer
-from models.settings import MODELS
+from models.settings import MODELS, VIEW_MODELS
 from schemas.errors import InputError
 from tests.models import click_examples
 
@@ -23,8 +23,18 @@ ROWS = 2000
 @pytest.fixture(scope="module")
 def transformed(tmp_path_factory):
     directory = str(tmp_path_factory.mktemp("transform"))
-    graph, files = click_examples.transform(click_examples.columns(ROWS), directory)
+    data = click_examples.columns(ROWS)
+    graph, files = click_examples.transform(data | credits(data), directory)
     return graph, files, os.path.join(directory, "graph")
+
+
+def credits(data):
+    """Two attribution views that agree with the labels."""
+    share = {"last_click": 1.0, "linear": 0.5}
+    part = {names.credit_caba: names.Y_CABA, names.credit_cabb: names.Y_CABB, names.credit: names.Y_ANY}
+    return {column(view): data[y] * share[view] for view in share for column, y in part.items()} | {
+        names.credit_alpha(view): data[names.ALPHA] for view in share
+    }
 
 
 def run(transformed, directory, execution="1", **settings):
@@ -86,7 +96,7 @@ def test_what_is_served_is_what_was_trained(transformed, trained):
         {
             name: tf.cast(x, tf.int32) if x.dtype == tf.int64 else x
             for name, x in transformed_rows.items()
-            if name not in (*names.LABELS, *names.WEIGHTS)
+            if name not in (*names.LABELS, *names.WEIGHTS) and not names.is_credit(name)
         }
     )
     serving = serving_rows(200, seed=8)
@@ -183,13 +193,26 @@ def test_a_variable_of_nan_is_not_exported(transformed, tmp_path):
     assert not (tmp_path / "model").exists()
 
 
-@pytest.mark.parametrize("model", sorted(set(MODELS) - {"cabb"}))
+@pytest.mark.parametrize("model", sorted(set(MODELS) - {"cabb", *VIEW_MODELS}))
 def test_baselines_serve_their_only_score_three_times(transformed, tmp_path, model):
     loaded, curve, _ = run(transformed, tmp_path, model=model, epochs=4)
     p = predictions(loaded, serving_rows())
     np.testing.assert_array_equal(p[names.P_CABA], p[names.P_CABB])
     np.testing.assert_array_equal(p[names.P_CABA], p[names.P_CONVERSION])
     assert np.mean([row["loss"] for row in curve[-5:]]) < np.mean([row["loss"] for row in curve[:5]])
+
+
+def test_a_model_of_views_goes_the_same_way_and_shows_its_gates(transformed, tmp_path):
+    settings = {"model": "home", "views": ["last_click", "linear"], "expert_units": [8]}
+    loaded, curve, arguments = run(transformed, tmp_path, epochs=4, **settings)
+    p = predictions(loaded, serving_rows())
+    assert set(p) == set(names.LABEL_OF_OUTPUT)
+    assert curve[-1]["loss"] < curve[0]["loss"] and curve[-1]["ne_conversion"] < 1
+    with open(os.path.join(arguments.model_run_dir, trainer.INSIDE_FILE)) as file:
+        gates = json.load(file)["gates"]
+    assert set(gates["task level, linear"]["experts"]) == {"linear 1", "many_touches 1", "all 1"}
+    with open(os.path.join(arguments.serving_model_dir, trainer.DESCRIPTION_FILE)) as file:
+        assert json.load(file)["labels"]["p_caba"] == "credit_last_click_caba"
 
 
 def test_unknown_models_settings_and_files_are_named(transformed, tmp_path):

@@ -8,8 +8,9 @@ import tf_keras
 from models import features as names
 from models import registry
 from models.feature_space import NUMERIC, FeatureSpace, numeric_names
+from models.fit import Training
+from models.inputs import TrainingRows
 from models.metrics import sums
-from models.optimizers import optimizers
 from models.settings import VIEW_MODELS, ModelSettings
 
 VIEWS = ("last_click", "first_click", "linear", "mta")
@@ -47,27 +48,31 @@ def batch():
     return tuple({k: tf.constant(v) for k, v in part.items()} for part in (features, labels))
 
 
-def prepared(batch, name, **settings):
-    settings = ModelSettings(model=name, bottom_units=(16,), expert_units=(8,), head_units=(8,), **settings)
+def small(name, **settings):
+    return ModelSettings(model=name, bottom_units=(16,), expert_units=(8,), head_units=(8,), **settings)
+
+
+def built(batch, name, **settings):
     tf_keras.utils.set_random_seed(0)
-    model = registry.create(settings, SPACE)
-    dense, embedding = optimizers(settings, 12)
-    model.prepare(batch, dense=dense, embedding=embedding)
+    model = registry.create(small(name, **settings), SPACE)
+    model(batch[0])
     return model
 
 
 @pytest.fixture(scope="module", params=VIEW_MODELS)
 def trained(request, batch):
-    model = prepared(batch, request.param)
-    before = float(model.losses_of(model.logits(batch[0]), batch[1])["loss"])
-    for _ in range(10):
-        model.train_step(batch)
-    return model, before
+    """A model after 24 steps, and its losses at the first and the last of them."""
+    columns = ({name: x.numpy() for name, x in part.items()} for part in batch)
+    settings = small(request.param, batch_size=64, epochs=6, log_every_steps=4, dense_learning_rate=0.03)
+    curve = []
+    training = Training(settings, SPACE, TrainingRows.of_arrays(*columns))
+    model = training.run(lambda step, values: curve.append(values["loss"]))
+    return model, curve
 
 
 def test_it_learns_and_serves_three_probabilities(trained, batch):
-    model, before = trained
-    assert float(model.losses_of(model.logits(batch[0]), batch[1])["loss"]) < before
+    model, curve = trained
+    assert curve[-1] < curve[0]
     served = model(batch[0])
     assert set(served) == set(names.LABEL_OF_OUTPUT)
     for p in served.values():
@@ -108,7 +113,7 @@ def test_what_it_shows_of_its_inside_adds_up(trained, batch):
 @pytest.mark.parametrize("name", ["ple", "home"])
 def test_a_view_never_reads_the_experts_of_another(batch, name):
     """The mask of PLE's and HoME's last level, seen in gradients."""
-    model = prepared(batch, name)
+    model = built(batch, name)
     level, owners = (
         (model._levels[1]["experts"], [each.rsplit(" ", 1)[0] for each in model._names])
         if name == "ple"
@@ -123,7 +128,7 @@ def test_a_view_never_reads_the_experts_of_another(batch, name):
 
 
 def test_the_parts_of_the_credit_leave_the_network_alone(batch):
-    model = prepared(batch, "shared_bottom", views=("last_click",))
+    model = built(batch, "shared_bottom", views=("last_click",))
     with tf.GradientTape() as tape:
         logits = model.logits(batch[0])
         parts = tf.reduce_sum(logits[names.P_CABA] + logits[names.P_CABB])
@@ -133,7 +138,7 @@ def test_the_parts_of_the_credit_leave_the_network_alone(batch):
 
 @pytest.mark.parametrize("stop", [False, True])
 def test_the_primary_task_trains_the_knowledge_unless_told_not_to(batch, stop):
-    model = prepared(batch, "mal", stop_knowledge_gradient=stop)
+    model = built(batch, "mal", stop_knowledge_gradient=stop)
     with tf.GradientTape() as tape:
         logit = tf.reduce_sum(model.logits(batch[0])[names.P_CONVERSION])
     towers = [v for tower in model._aka._towers.values() for v in tower.trainable_variables]
@@ -147,7 +152,7 @@ def losses(model, batch, **changes):
 
 
 def test_the_objective_of_mal(batch):
-    model = prepared(batch, "mal", auxiliary_weight=0.3, cat_weight=0.1)
+    model = built(batch, "mal", auxiliary_weight=0.3, cat_weight=0.1)
     p = {name: 1 / (1 + np.exp(-z.numpy())) for name, z in model.logits(batch[0]).items()}
     y = {name: value.numpy() for name, value in batch[1].items()}
 
@@ -161,11 +166,11 @@ def test_the_objective_of_mal(batch):
     got = losses(model, batch)
     assert got["loss"] == pytest.approx(expected + 0.1 * got["loss_cat"], rel=1e-4)
     assert set(got) == {"loss", "loss_primary", "loss_cat", *(f"loss_{view}" for view in VIEWS)}
-    assert "loss_cat" not in losses(prepared(batch, "mal", cat_weight=0.0), batch)
+    assert "loss_cat" not in losses(built(batch, "mal", cat_weight=0.0), batch)
 
 
 def test_the_objective_of_mal_cabb_weighs_buying_another_item_by_its_alpha(batch):
-    model = prepared(batch, "mal_cabb", lambda_cabb=0.5, label_mode="soft")
+    model = built(batch, "mal_cabb", lambda_cabb=0.5, label_mode="soft")
     p = {name: 1 / (1 + np.exp(-z.numpy())) for name, z in model.logits(batch[0]).items()}
     y = {name: value.numpy() for name, value in batch[1].items()}
 
@@ -184,14 +189,14 @@ def test_the_objective_of_mal_cabb_weighs_buying_another_item_by_its_alpha(batch
 @pytest.mark.parametrize("name", ["shared_bottom", "mal", "mal_cabb"])
 def test_without_multiple_attributions_the_other_views_do_not_matter(batch, name):
     nothing = {c: tf.zeros(ROWS) for view in VIEWS[1:] for c in names.credit_columns([view])}
-    same = prepared(batch, name, auxiliary_labels="primary")
+    same = built(batch, name, auxiliary_labels="primary")
     assert losses(same, batch) == losses(same, batch, **nothing)
-    own = prepared(batch, name)
+    own = built(batch, name)
     assert losses(own, batch) != losses(own, batch, **nothing)
 
 
 def test_either_view_can_be_the_primary_one(batch):
-    model = prepared(batch, "mal", primary_view="mta")
+    model = built(batch, "mal", primary_view="mta")
     assert model.settings.label_of_output()[names.P_CONVERSION] == "credit_mta"
     changed = losses(model, batch, credit_mta=tf.ones(ROWS), credit_mta_caba=tf.ones(ROWS))
     assert changed["loss_primary"] != losses(model, batch)["loss_primary"]

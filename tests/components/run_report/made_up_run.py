@@ -140,6 +140,7 @@ def run_record(**changes) -> RunRecord:
         label_counts=LABEL_COUNTS,
         similarity=similarity_table(),
         training=TRAINING,
+        inside={},
         anomalies=ANOMALIES,
         verdict=Verdict(True, (PASSED,)),
         push=Push(4, "/serving/cabb/4"),

@@ -118,7 +118,7 @@ def test_do_writes_page_and_results_that_repeat(tmp_path: Path, columns: dict, m
         "examples": [examples],
         "anomalies": [made(AnomalyReport, "anomalies", anomalies=ANOMALIES)],
         "model": [model],
-        "model_run": [made(standard_artifacts.ModelRun, "model_run", training=TRAINING)],
+        "model_run": [made(standard_artifacts.ModelRun, "model_run", training=TRAINING, inside={})],
         "baseline": [baseline],
         "evaluation": [made(standard_artifacts.ModelEvaluation, "evaluation")],
         "blessing": [made(standard_artifacts.ModelBlessing, "blessing")],

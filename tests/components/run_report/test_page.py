@@ -190,3 +190,26 @@ def test_the_terminal_shows_verdict_and_metrics(width: int) -> None:
     assert "GAUC" in text
     assert ("interval of change" in text) == (width > 100)
     assert max(map(len, text.splitlines())) <= width
+
+
+def test_gates_and_combinations_of_views_are_shown_when_the_model_has_them() -> None:
+    gate = {"experts": {"linear 1": 0.7, "shared 1": 0.3}, "entropy": 0.881}
+    cat = {
+        "classes": [{"views": [], "share": 0.9}, {"views": ["linear", "mta"], "share": 0.1}],
+        "unreachable": 7,
+        "rows_of_unreachable": 0,
+    }
+    record = run_record(inside={"gates": {"level 1, linear": gate}, "cat": cat})
+    text = " ".join(Page(render(compose(record, scored_clicks(), SETTINGS))).texts)
+    for words in (
+        "Which experts each task uses",
+        "linear 1",
+        "0.70",
+        "0.88",
+        "linear, mta",
+        "no view",
+        "10.0",
+    ):
+        assert words in text
+    bare = " ".join(Page(render(compose(run_record(), scored_clicks(), SETTINGS))).texts)
+    assert "Which experts" not in bare and "combination task" not in bare

@@ -6,6 +6,9 @@ import tensorflow as tf
 import tf_keras
 
 from models.layers.din import DIN
+from models.layers.experts import Experts
+from models.layers.fusion import KnowledgeFusion
+from models.layers.gates import FeatureGate, Gate, SelfGate
 from models.layers.head import Head
 from models.layers.mlp import MLP
 
@@ -17,6 +20,11 @@ CASES = [
     (MLP((4, 2)), (ROW,)),
     (MLP(()), (ROW,)),
     (Head((3,), base_rate=0.07), (ROW,)),
+    (Experts(2, (3,), normalized=True), (ROW,)),
+    (Gate(2), (ROW,)),
+    (FeatureGate(2, rank=4), (ROW,)),
+    (SelfGate(), ((ROW, HISTORY[None]),)),
+    (KnowledgeFusion((3,), stop_gradient=True), ((ROW, ROW),)),
     (DIN((4,)), (ROW, HISTORY, OWNER)),
 ]
 

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-import tf_keras
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -154,15 +153,3 @@ def test_cat_is_the_cross_entropy_over_possible_classes():
         loss = classes.cross_entropy(tf.constant(label), z, tf.constant(weight))
     gradient = tape.gradient(loss, z).numpy()
     assert (gradient[:, ~classes.possible] == 0).all() and (gradient[4] == 0).all()
-
-
-def test_layers_come_back_from_their_configuration():
-    for layer in (
-        Experts(2, (3,), True),
-        Gate(2),
-        FeatureGate(2, 4),
-        SelfGate(),
-        KnowledgeFusion((3,), True),
-    ):
-        again = tf_keras.layers.deserialize(tf_keras.layers.serialize(layer))
-        assert again.get_config() == layer.get_config()
