@@ -63,7 +63,7 @@ def built(batch, name, **settings):
 def trained(request, batch):
     """A model after 24 steps, and its losses at the first and the last of them."""
     columns = ({name: x.numpy() for name, x in part.items()} for part in batch)
-    settings = small(request.param, batch_size=64, epochs=6, log_every_steps=4, dense_learning_rate=0.03)
+    settings = small(request.param, batch_size=64, epochs=6, log_every_steps=4, dense_learning_rate=0.02)
     curve = []
     training = Training(settings, SPACE, TrainingRows.of_arrays(*columns))
     model = training.run(lambda step, values: curve.append(values["loss"]))
@@ -76,7 +76,7 @@ def test_it_learns_and_serves_three_probabilities(trained, batch):
     served = model(batch[0])
     assert set(served) == set(names.LABEL_OF_OUTPUT)
     for p in served.values():
-        assert p.shape == (ROWS, 1) and ((p > 0) & (p < 1)).numpy().all()
+        assert p.shape == (ROWS, 1) and ((p >= 0) & (p <= 1)).numpy().all()
     credit = batch[1][names.credit("last_click")].numpy()
     assert sums.auc(credit, served[names.P_CONVERSION][:, 0]) > 0.7
 
