@@ -20,8 +20,9 @@ from experiments.verdicts import Claim, judge
 from models import features as names
 
 LAMBDAS = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9)
+"""The paper's values of lambda."""
 SELECTED = 0.75
-"""The paper's choice of lambda."""
+"""The paper's choice among them."""
 PAPER_SCHEMES = ("static", "i2i", "taxonomy_cf")
 NO_THIRD_HEAD = {"conversion_score": "or"}
 """The paper has two heads: the any-conversion head of the product would train the bottom too."""
@@ -42,8 +43,7 @@ class Table:
     """One table: its rows, the row that others are compared with, what the paper printed and claimed.
 
     Attributes:
-        paper: row -> target -> the paper's NE.
-        controls: rows that are no row of the paper's.
+        paper: row -> target -> the paper's NE; the other rows are references and controls.
     """
 
     number: int
@@ -61,11 +61,12 @@ def schemes(settings: SimilaritySettings) -> dict[str, SimilaritySettings]:
     return {name: settings.model_copy(update={"scheme": name}) for name in wanted}
 
 
-def variants(available: Sequence[str]) -> dict[str, Variant]:
+def variants(available: Sequence[str], lambdas: Sequence[float] = LAMBDAS) -> dict[str, Variant]:
     """Every variant of the three tables by name.
 
     Args:
         available: the schemes whose alpha is prepared.
+        lambdas: of Table 2; 0 and the selected one are always there.
     """
 
     def two_heads(name: str, title: str, value: float = SELECTED, **more: Any) -> Variant:
@@ -82,7 +83,7 @@ def variants(available: Sequence[str]) -> dict[str, Variant]:
         Variant(name=ANY, title="one head on any conversion", changes={"model": "any_conversion"}),
         *(
             two_heads(lambda_name(value), f"two heads, lambda {value:g}, taxonomy + CF alpha", value)
-            for value in LAMBDAS
+            for value in _swept(lambdas)
         ),
         Variant(name=OURS, title="two heads and a third on any conversion (the product)"),
         Variant(name=TREES, title="LightGBM, one booster per label", learner="lightgbm"),
@@ -121,9 +122,13 @@ def row_of(scheme: str) -> str:
     return TWO_HEADS if scheme == "taxonomy_cf" else scheme
 
 
-def tables(available: Sequence[str]) -> tuple[Table, ...]:
-    """The paper's tables, with the rows that can be made."""
-    return (_table_1(), _table_2(), _table_3(available))
+def tables(available: Sequence[str], lambdas: Sequence[float] = LAMBDAS) -> tuple[Table, ...]:
+    """The paper's tables, with the rows that `variants` makes of the same arguments."""
+    return (_table_1(), _table_2(_swept(lambdas)), _table_3(available))
+
+
+def _swept(lambdas: Sequence[float]) -> tuple[float, ...]:
+    return tuple(sorted({0.0, SELECTED, *lambdas}))
 
 
 def trained(chosen: Sequence[Table], known: dict[str, Variant]) -> list[Variant]:
@@ -168,21 +173,28 @@ def _table_1() -> Table:
     )
 
 
-def _table_2() -> Table:
+def _table_2(lambdas: tuple[float, ...]) -> Table:
     caba = dict(zip(LAMBDAS, (0.398, 0.409, 0.419, 0.432, 0.451, 0.479), strict=True))
     cabb = dict(zip(LAMBDAS, (0.692, 0.651, 0.581, 0.550, 0.519, 0.505), strict=True))
     single = {CABA.name: 0.512, CABB.name: 0.643}
     name = lambda_name
-    steps = tuple((name(b), name(a)) for a, b in pairwise(LAMBDAS))
+    steps = tuple((name(b), name(a)) for a, b in pairwise(lambdas))
+    least, most = lambdas[1], lambdas[-1]
+
+    def printed(figures: dict[float, float], lower: float, higher: float) -> tuple[float, float] | None:
+        return (figures[lower], figures[higher]) if {lower, higher} <= set(figures) else None
+
     return Table(
         2,
         "The weight of L_CABB",
         "What does more weight on click A, buy B do to each head?",
-        (LAST_CLICK, *map(name, LAMBDAS), TREES),
+        (LAST_CLICK, *map(name, lambdas), TREES),
         LAST_CLICK,
         {
             LAST_CLICK: single,
-            **{name(each): {CABA.name: caba[each], CABB.name: cabb[each]} for each in LAMBDAS},
+            **{
+                name(each): {CABA.name: caba[each], CABB.name: cabb[each]} for each in lambdas if each in caba
+            },
         },
         (
             Claim(
@@ -199,16 +211,16 @@ def _table_2() -> Table:
             ),
             Claim("CABB NE falls with every step of lambda", steps, CABB.name),
             Claim(
-                "CABB NE is lower at lambda 0.9 than at 0.1",
-                ((name(0.9), name(0.1)),),
+                f"CABB NE is lower at lambda {most:g} than at {least:g}",
+                ((name(most), name(least)),),
                 CABB.name,
-                (cabb[0.9], cabb[0.1]),
+                printed(cabb, most, least),
             ),
             Claim(
-                "CABA NE is lower at lambda 0 than at 0.9 (the text: relatively the same)",
-                ((name(0), name(0.9)),),
+                f"CABA NE is lower at lambda 0 than at {most:g} (the text: relatively the same)",
+                ((name(0), name(most)),),
                 CABA.name,
-                (caba[0.0], caba[0.9]),
+                printed(caba, 0.0, most),
             ),
             Claim(
                 "The selected lambda 0.75 has a lower CABA NE than last click",
@@ -287,16 +299,24 @@ def with_sum(trials: dict[str, list[Trial]]) -> dict[str, list[Trial]]:
 
 
 def compose(
-    chosen: Sequence[Table], trials: dict[str, list[Trial]], prepared: Prepared, plan: Plan
+    chosen: Sequence[Table],
+    known: Sequence[Variant],
+    trials: dict[str, list[Trial]],
+    prepared: Prepared,
+    plan: Plan,
 ) -> dict[str, Any]:
-    """All that the page and tables.json show, as plain JSON."""
+    """All that the page and tables.json show, as plain JSON.
+
+    Args:
+        known: the variants that were trained, `trials` their trials by name.
+    """
     trials = with_sum(trials)
     bootstrap = measures.draws(prepared, plan)
     measured: dict[str, dict[str, Measured]] = {
         name: {target.name: measures.measure(each, target, prepared, plan) for target in TARGETS}
         for name, each in trials.items()
     }
-    known = variants(list(prepared.alpha))
+    titles = {variant.name: variant.title for variant in known}
 
     def compare(lower: str, higher: str, target: str) -> Difference:
         return bootstrap.difference(measured[lower][target].platt, measured[higher][target].platt)
@@ -312,9 +332,7 @@ def compose(
                 "rows": [
                     {
                         "name": name,
-                        "title": known[name].title
-                        if name in known
-                        else "lambda 0.75, Figure 2's clipped sum",
+                        "title": titles.get(name, "lambda 0.75, Figure 2's clipped sum"),
                         "in_paper": name in table.paper,
                         "paper": table.paper.get(name, {}),
                         "targets": measures.described(

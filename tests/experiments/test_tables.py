@@ -48,6 +48,11 @@ def scores(prepared, plan):
     }
 
 
+def compose(scores, prepared, plan):
+    known = list(tables.variants(SCHEMES).values())
+    return tables.compose(tables.tables(SCHEMES), known, scores, prepared, plan)
+
+
 def test_permuted_alpha_keeps_every_value_and_leaves_other_rows(prepared):
     alpha = np.asarray(prepared.alpha["taxonomy_cf"])
     dealt = permuted(alpha, prepared, seed=1)
@@ -70,9 +75,9 @@ def test_equal_lambda_makes_lambda_times_mean_alpha_that_of_static(prepared):
 
 
 def test_every_row_and_claim_has_its_variant():
-    for available in (SCHEMES, tables.PAPER_SCHEMES):
-        known = {*tables.variants(available), tables.SUMMED}
-        for table in tables.tables(available):
+    for rows in ((SCHEMES,), (tables.PAPER_SCHEMES,), (SCHEMES, (0.75, 2.0))):
+        known = {*tables.variants(*rows), tables.SUMMED}
+        for table in tables.tables(*rows):
             assert {*table.rows, table.reference, *table.paper} <= known
             assert {name for claim in table.claims for pair in claim.pairs for name in pair} <= known
             assert all(name in table.rows for name in table.paper)
@@ -87,7 +92,7 @@ def test_held_out_days_are_the_last_of_training(prepared, plan):
 
 
 def test_ne_columns_are_those_of_the_metric(prepared, plan, scores):
-    results = tables.compose(tables.tables(SCHEMES), scores, prepared, plan)
+    results = compose(scores, prepared, plan)
     row = next(r for r in results["tables"][0]["rows"] if r["name"] == tables.TWO_HEADS)
     rows, held_out = prepared.evaluation, plan.rows(prepared)[1]
     for target in measures.TARGETS:
@@ -113,7 +118,7 @@ def label_sum(prepared, name):
 
 
 def test_page_is_self_contained_and_shows_every_verdict(prepared, plan, scores, tmp_path):
-    results = {"name": "<made up>", **tables.compose(tables.tables(SCHEMES), scores, prepared, plan)}
+    results = {"name": "<made up>", **compose(scores, prepared, plan)}
     report.write_json(results, tmp_path / "tables.json")
     page = render_tables(json.loads((tmp_path / "tables.json").read_text()))
     assert page == render_tables(results)

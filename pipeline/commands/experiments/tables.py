@@ -21,8 +21,15 @@ if TYPE_CHECKING:
     type=click.IntRange(1, 3),
     help="Only this table; may repeat [all three].",
 )
+@click.option(
+    "--lambda",
+    "lambdas",
+    multiple=True,
+    type=click.FloatRange(0),
+    help="A lambda of Table 2, beside 0 and 0.75; may repeat [the paper's].",
+)
 def command(
-    config_path, output, world, users, seeds, holdout_days, refit, workers, settings, numbers
+    config_path, output, world, users, seeds, holdout_days, refit, workers, settings, numbers, lambdas
 ) -> None:
     """Make the paper's Tables 1-3 from raw logs, with seeds, intervals and a verdict on every direction.
 
@@ -34,6 +41,7 @@ def command(
       cabb experiment tables
       cabb experiment tables --config my-store.yaml --seeds 5
       cabb experiment tables --world high_cabb --users 300000 --table 1
+      cabb experiment tables --lambda 0.5 --lambda 2 --table 2
     """
     from rich.console import Console
 
@@ -48,12 +56,12 @@ def command(
     recipe = setting.recipe_of(config, schemes)
     prepared = prepare(recipe, config.output / "data", lambda text: console.print(f"{text} ..."))
     plan = setting.plan_of(config, seeds, holdout_days, refit)
-    chosen = [each for each in tables.tables(list(schemes)) if not numbers or each.number in numbers]
-    known = tables.variants(list(schemes))
-    wanted = tables.trained(chosen, known)
+    rows = (list(schemes), lambdas or tables.LAMBDAS)
+    chosen = [each for each in tables.tables(*rows) if not numbers or each.number in numbers]
+    wanted = tables.trained(chosen, tables.variants(*rows))
     with setting.training_progress(console) as done:
         trials = run_trials(prepared, wanted, plan, config.output / "trials", workers=workers, done=done)
-    results = {"name": setting.data_name(config), **tables.compose(chosen, trials, prepared, plan)}
+    results = {"name": setting.data_name(config), **tables.compose(chosen, wanted, trials, prepared, plan)}
     report.write_json(results, config.output / "tables.json")
     page = config.output / "tables.html"
     page.write_text(render_tables(results), encoding="utf-8")
