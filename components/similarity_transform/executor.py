@@ -1,5 +1,7 @@
 """Runs SimilarityTransform on Beam."""
 
+import math
+from datetime import timedelta
 from typing import Any
 
 from tfx import types
@@ -36,13 +38,16 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         examples = artifact_utils.get_single_instance(output_dict["examples"])
         source = LogSource.model_validate_json(exec_properties["source"])
         windows = SplitWindows.model_validate_json(exec_properties["windows"])
+        attribution = AttributionSettings.model_validate_json(exec_properties["attribution"])
+        held = windows.holdout_start
         observed = observed_until(
             sessions,
             source.time_zone,
             source.session_gap_minutes,
             windows.eval_start,
             windows.eval_end,
-            windows.holdout_start,
+            # The held-out days are the last ones that are old enough for a label.
+            held and held - timedelta(days=math.ceil(attribution.label_days)),
         )
         build_click_examples(
             sessions=sessions,
@@ -52,7 +57,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             observed=observed,
             make_pipeline=self._make_beam_pipeline,
             leaf_prices=mean_leaf_prices(read_catalog(source)),
-            attribution=AttributionSettings.model_validate_json(exec_properties["attribution"]),
+            attribution=attribution,
             mta=artifact_utils.get_single_uri(mta) if mta else None,
         )
         examples.split_names = artifact_utils.encode_split_names(list(observed.splits))
