@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from functools import reduce
-from itertools import pairwise
+from itertools import pairwise, permutations
 from operator import add
 
 import numpy as np
@@ -143,3 +143,20 @@ def test_markov_agrees_with_the_mam_package(journeys):
     theirs = dict(results.iter_rows())
     total = np.bincount(journeys.channel, credit, len(CHANNELS))
     np.testing.assert_allclose(total, [theirs[name] for name in CHANNELS], rtol=1e-9)
+
+
+def test_shapley_of_conversions_inside_a_coalition_is_linear_credit():
+    """v(S) = conversions of the paths whose channels all lie in S: why no such method is offered."""
+    journeys = random_journeys(5, 80)
+    sets = [frozenset(p) for p, y in zip(paths_of(journeys), journeys.converted, strict=True) if y]
+    shapley, orders = Counter(), list(permutations(CHANNELS))
+    for order in orders:
+        inside, before = set(), 0
+        for channel in order:
+            inside.add(channel)
+            after = sum(path <= inside for path in sets)
+            shapley[channel] += (after - before) / len(orders)
+            before = after
+    for channel in CHANNELS:
+        linear = sum(1 / len(path) for path in sets if channel in path)
+        assert shapley[channel] == pytest.approx(linear)
