@@ -14,7 +14,7 @@ NumPy throughout: the gradients are written out, and the same journeys give the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,7 +83,7 @@ class Attention:
         are the same for all journeys of one size, whatever else is scored with them. The values of a journey
         sum to P(all) - P(none).
         """
-        rank = np.random.default_rng(0).random((orders, int(journeys.size.max(initial=1))))
+        rank = np.random.default_rng(0).random((int(journeys.size.max(initial=1)), orders)).T
         nothing = self._head(np.zeros((1, len(self.weights["b"]))))
         values = []
         for part, _, x in self._embedded(journeys):
@@ -102,7 +102,7 @@ class Attention:
             values.append(total / (2 * orders))
         return np.concatenate(values) if values else np.zeros(0)
 
-    def _embedded(self, journeys: Journeys):
+    def _embedded(self, journeys: Journeys) -> Iterator[tuple[Journeys, np.ndarray, np.ndarray]]:
         """Chunks of whole journeys: (journeys, their touches' rows, a_i e_i of each touch [rows, units])."""
         chunk = (np.cumsum(journeys.size) - 1) // CHUNK_TOUCHES
         for number in np.unique(chunk):
@@ -169,6 +169,8 @@ def fit_attention(
     f = features(journeys, model.channels, model.sellers)
     rate = np.average(journeys.converted, weights=journeys.weight)
     weights = _initial(rng, f.shape[1], settings.units, rate)
+    # What no journey has, such as an unknown channel, adds nothing later either.
+    weights["W"][f.getnnz(axis=0) == 0] = 0
     adam = _Adam(weights, settings)
     n, batch = len(journeys), settings.batch_journeys
     steps = settings.epochs * -(-n // batch)

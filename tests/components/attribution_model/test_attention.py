@@ -90,6 +90,15 @@ def test_shapley_values_approach_the_exact_ones_and_sum_to_what_all_touches_add(
                 exact[start + touch] += (after - before) / math.factorial(n)
                 before = after
     np.testing.assert_allclose(values, exact, atol=0.01)
+    alone = fitted.shapley_values(some.take(np.arange(3)), 200)
+    np.testing.assert_allclose(alone, values[: len(alone)], atol=1e-12)
+
+
+def test_what_training_never_saw_counts_for_nothing(journeys, fitted):
+    one = journeys.take(journeys.size == 1)
+    other = replace(one, channels=tuple(f"new {name}" for name in one.channels))
+    same = replace(one, channel=np.zeros_like(one.channel), channels=("new",))
+    np.testing.assert_allclose(fitted.value(other), fitted.value(same))
 
 
 @pytest.mark.parametrize("method", ["attention", "shapley", "shao_li", "markov"])
