@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from components.anomaly_gate.anomalies import AnomalySettings
+from components.attribution_model.mta import BY_CHANNEL
 from components.baseline_model.choice import BaselineSettings
 from components.category_similarity.settings import SimilaritySettings
 from components.evaluator.eval_config import GateSettings
@@ -70,6 +71,17 @@ class Config(Settings):
     def _credits_are_per_click(self) -> Self:
         if self.resolved_attribution().views and self.labels.label_policy != "per_click":
             raise ValueError("attribution views credit clicks: they need labels.label_policy per_click")
+        return self
+
+    @model_validator(mode="after")
+    def _channel_is_in_the_log(self) -> Self:
+        mta = self.attribution.mta
+        known = ("advertiser", "leaf", *(self.data.context_columns if self.data else ()))
+        if self.data and mta.method in BY_CHANNEL and mta.channel not in known:
+            raise ValueError(
+                f"attribution.mta.method {mta.method} tells touches apart by channel, but "
+                f"attribution.mta.channel {mta.channel!r} is none of {', '.join(known)}"
+            )
         return self
 
     def resolved_attribution(self) -> AttributionSettings:

@@ -14,7 +14,7 @@ NumPy throughout: the gradients are written out, and the same journeys give the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -147,13 +147,8 @@ def features(journeys: Journeys, channels: tuple[str, ...], sellers: tuple[str, 
     )
 
 
-def fit_attention(
-    journeys: Journeys, settings: AttentionSettings, progress: Callable[[int, int], None] | None = None
-) -> Attention:
+def fit_attention(journeys: Journeys, settings: AttentionSettings) -> Attention:
     """Fits by Adam on the weighted cross-entropy, half of the journeys of a batch with touches taken away.
-
-    Args:
-        progress: called with (epochs done, epochs in all).
 
     Raises:
         ValueError: all journeys converted, or none.
@@ -175,7 +170,7 @@ def fit_attention(
     n, batch = len(journeys), settings.batch_journeys
     steps = settings.epochs * -(-n // batch)
     y, w = journeys.converted.astype(np.float64), journeys.weight / journeys.weight.mean()
-    for epoch in range(settings.epochs):
+    for _ in range(settings.epochs):
         order = rng.permutation(n)
         for begin in range(0, n, batch):
             some = order[begin : begin + batch]
@@ -184,8 +179,6 @@ def fit_attention(
             lost = np.where(rng.random(len(some)) < 0.5, rng.random(len(some)), 0.0)
             keep = rng.random(len(rows)) >= np.repeat(lost, size)
             adam.step(_gradients(weights, f[rows], size, keep, y[some], w[some]), steps)
-        if progress:
-            progress(epoch + 1, settings.epochs)
     return Attention(model.channels, model.sellers, weights)
 
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
@@ -132,17 +131,12 @@ class Mta:
         return Mta(settings, tuple(models), stored["meta"])
 
 
-def fit_mta(
-    journeys: Journeys, settings: MtaSettings, progress: Callable[[int, int], None] | None = None
-) -> Mta:
+def fit_mta(journeys: Journeys, settings: MtaSettings) -> Mta:
     """One model per fold, and how well P(conversion | touches) orders journeys of users it never saw.
 
-    Args:
-        progress: called with (folds done, folds in all).
-
     Returns:
-        The model; its `meta` has `journeys`, `converted` (weighted base rate) and, for methods with a P,
-        `auc` and `ne` over all journeys, each predicted by its own fold's model.
+        The model; its `meta` has `journeys`, `touches` and, for methods with a P, `base_rate`, `auc` and `ne`
+        over all journeys by their weights, each predicted by its own fold's model.
 
     Raises:
         InputError: a fold is left without journeys of both kinds.
@@ -167,8 +161,6 @@ def fit_mta(
         mine = fold == k
         if mine.any():
             predicted[mine] = models[k].value(journeys.take(mine))
-        if progress:
-            progress(k + 1, settings.folds)
     label = journeys.converted.astype(np.float64)
     sums = binary_sums(label, predicted, journeys.weight)
     meta["base_rate"] = float(base_rate(sums))

@@ -118,12 +118,9 @@ def _time_decay(paths: TouchPaths, settings: AttributionSettings) -> np.ndarray:
 
 
 def _position_based(paths: TouchPaths, settings: AttributionSettings) -> np.ndarray:
-    """A touch that is both first and last takes all; of two touches, there is none between them."""
     first, last, between = settings.position_weights
-    inner = between / np.maximum(paths.size - 2, 1)
-    return np.where(
-        paths.position == 0, first, np.where(paths.from_end == 0, last, inner[paths.path])
-    ) + last * ((paths.position == 0) & (paths.from_end == 0))
+    inner = (between / np.maximum(paths.size - 2, 1))[paths.path]
+    return np.where(paths.position == 0, first, np.where(paths.from_end == 0, last, inner))
 
 
 _WEIGHTS: dict[str, Callable[[TouchPaths, AttributionSettings], np.ndarray]] = {

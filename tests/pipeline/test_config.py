@@ -37,6 +37,10 @@ def test_resolved_config_reads_back_the_same(tmp_path: Path) -> None:
             "attribution: {views: [linear]}\nlabels: {label_policy: per_purchase}",
             "need labels.label_policy per_click",
         ),
+        (
+            "attribution: {mta: {method: markov}}\ndata: {events: [a.parquet]}",
+            "'channel' is none of advertiser, leaf",
+        ),
         ("zzzz: 1", "known keys: name, output"),
         ("beam: {partitions: many}", "beam.partitions"),
         ("store: atlantis", "choose one of default"),
