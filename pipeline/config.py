@@ -90,6 +90,10 @@ class Config(Settings):
         chosen = self.model.needed_views() if views is None else views
         return self.attribution.model_copy(update={"views": chosen})
 
+    def label_days(self) -> float:
+        """How long a click must be followed before its labels and credits are known."""
+        return max(self.labels.label_days, self.resolved_attribution().label_days)
+
     def to_yaml(self) -> str:
         """The resolved settings, defaults included."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)

@@ -100,7 +100,7 @@ def logs(
     if config.data is not None and config.split is None:
         raise InputError("split.eval_start is missing: name the first evaluation day of your logs")
     source = config.data or _simulated(config.store, config.output / "store", progress)
-    return source, config.split or last_days(config.store, config.resolved_attribution().label_days)
+    return source, config.split or last_days(config.store, config.label_days())
 
 
 def _simulated(world: World, directory: Path, progress: Callable[[int, int], None] | None) -> LogSource:

@@ -51,6 +51,11 @@ class LabelSettings(Settings):
     negative_alpha: Literal["mean", "one"] = "mean"
     row_weight: Literal["per_click", "per_row"] = "per_click"
 
+    @property
+    def label_days(self) -> float:
+        """How long a label of fixed length takes to be known; 0 for a session, which no day count bounds."""
+        return self.window.hours / 24 if isinstance(self.window, Hours) else 0.0
+
 
 @dataclass(frozen=True)
 class Clicks:

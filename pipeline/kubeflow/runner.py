@@ -120,7 +120,7 @@ def _inputs(config: Config, image: str) -> RunInputs:
             catalog=str(store / "catalog.parquet"),
             context_columns=["channel", "device", "country"],
         )
-        windows = config.split or last_days(config.store, config.resolved_attribution().label_days)
+        windows = config.split or last_days(config.store, config.label_days())
     else:
         source = config.data
         if config.split is None:

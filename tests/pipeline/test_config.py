@@ -1,11 +1,13 @@
 """Configuration: defaults that run, and refusals that say what to write instead."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import yaml
 
 from pipeline.config import Config, load_config
+from pipeline.run_inputs import last_days
 from schemas.errors import InputError
 
 
@@ -113,3 +115,13 @@ def test_an_override_keeps_a_short_form(tmp_path: Path) -> None:
 def test_an_override_below_a_value_is_refused() -> None:
     with pytest.raises(InputError, match=r"name\.first: name is 'cabb'"):
         load_config(None, {"name": "cabb", "name.first": 1})
+
+
+def test_a_store_is_evaluated_on_days_that_are_old_enough() -> None:
+    config = load_config(None, {"labels.window": {"hours": 60}})
+    assert config.label_days() == 2.5
+    days = last_days(config.store, config.label_days())
+    whole = last_days(config.store)
+    assert days.eval_end == whole.eval_end
+    assert days.eval_start == whole.eval_start - timedelta(days=3)
+    assert load_config(None, {}).label_days() == 0
