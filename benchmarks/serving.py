@@ -28,22 +28,16 @@ import numpy as np
 MODEL = "model"
 GOAL_RATIO, GOAL_P99_MS = 2.0, 10.0
 BASELINE = "in process"
-USER_PREFIXES = ("user_", "session_", "context_", "since_event", "since_session", "since_purchase", "click_p")
-USER_FEATURES = ("hour_of_day", "day_of_week", "recent_items", "recent_leaves")
+COUNTS = (1, 100, 500)
 
 
 def ways(server, client, call, servable, columns: dict) -> dict[str, Callable[[], object]]:
     """Each way to score the same candidates, by name."""
     import tensorflow as tf
 
-    from components.serving_validator.warmup import example_request
+    from components.serving_validator.warmup import as_ranking, example_request
 
-    user = {
-        name: values[0].tolist() if isinstance(values[0], np.ndarray) else values[0]
-        for name, values in columns.items()
-        if name.startswith(USER_PREFIXES) or name in USER_FEATURES
-    }
-    candidates = {name: values for name, values in columns.items() if name not in user}
+    user, candidates = as_ranking(columns, client.features)
     connection = http.client.HTTPConnection(server.rest_address, timeout=60)
     rows = len(next(iter(columns.values())))
 
@@ -134,13 +128,14 @@ def main() -> None:
             ServerProcess(MODEL, Path(folder)) as server,
             Client(server.address, MODEL, features, deadline_s=60) as client,
         ):
-            for count in (1, 100, 500):
+            for count in COUNTS:
                 columns = {name: values[:count] for name, values in whole.items()}
                 found = timed(
                     ways(server, client, loaded.signatures["raw"], servable, columns), arguments.rounds
                 )
                 base = np.percentile(found[BASELINE], 50)
-                print(f"{count} candidates, {arguments.rounds} rounds")
+                load = os.getloadavg()[0]
+                print(f"{count} candidates, {arguments.rounds} rounds, load average {load:.1f}")
                 for name, ms in found.items():
                     p50, p99 = np.percentile(ms, [50, 99])
                     print(f"  {name:16} p50 {p50:8.2f} ms   p99 {p99:8.2f} ms   {p50 / base:5.2f}x")

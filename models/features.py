@@ -85,6 +85,24 @@ AMOUNTS = (
 )
 NUMERIC = COUNTS + DURATIONS + RATES + AMOUNTS
 
+OF_CANDIDATE = (
+    *CATEGORICAL,
+    "list_position",
+    "session_leaf_clicks",
+    "session_leaf_carts",
+    *(f"user_{kind}_{what}" for kind in ("item", "leaf") for what in ("clicks", "carts", "purchases")),
+    "item_clicks_7d",
+    "item_clicks_28d",
+    "leaf_clicks_28d",
+    "advertiser_clicks_28d",
+    "since_item_s",
+    "since_leaf_s",
+    *RATES,
+    *AMOUNTS,
+)
+"""Inputs that differ between the products that a user may click next. All others are the same for each of
+them: the user's, the session's and the moment's."""
+
 USER_ID = "user_id"
 SESSION_ID = "session_id"
 EVENT_TIME = "event_time_us"  # of the anchor, UTC, microseconds since the epoch

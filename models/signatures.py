@@ -1,4 +1,4 @@
-"""What a pushed model answers to: three signatures over one transform graph and one model."""
+"""What a pushed model answers to: four signatures over one transform graph and one model."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ import tensorflow_transform as tft
 
 from models import features as names
 from models.conversion_model import ConversionModel
+from models.feature_space import NUMERIC
 
 SERVING_DEFAULT = "serving_default"
 RAW = "raw"
+RANK = "rank"
 TRANSFORM_FEATURES = "transform_features"
 EXAMPLES = "examples"
+ORDER = "order"
 
 
 def is_model_input(name: str) -> bool:
@@ -26,8 +29,12 @@ class ServedModel(tf.Module):
 
     Signatures (none needs labels or weights):
       serving_default      `examples`: serialised tf.Example [batch] of raw features
-      raw                  one tensor per raw feature: scalars [batch], sequences [batch, length] padded with
-      "" transform_features   `examples` -> the model's inputs
+      raw                  one tensor per raw feature: scalars [batch], sequences [batch, length] padded
+                           with ""
+      rank                 the same for N candidates of each user: features of `names.OF_CANDIDATE` are
+                           [users, N], the others [users], sequences [users, length]; outputs are [users, N],
+                           and `order` [users, N] int32 are the candidates by p_conversion, largest first
+      transform_features   `examples` -> the model's inputs
     """
 
     def __init__(self, model: ConversionModel, transform: tft.TFTransformOutput):
@@ -60,9 +67,14 @@ class ServedModel(tf.Module):
         def raw(**tensors):
             return self._predict({name: self._shape_raw(name, value) for name, value in tensors.items()})
 
+        @tf.function
+        def rank(**tensors):
+            return self._rank(tensors)
+
         return {
             SERVING_DEFAULT: serving_default.get_concrete_function(),
             RAW: raw.get_concrete_function(**self.raw_signature()),
+            RANK: rank.get_concrete_function(**self.rank_signature()),
             TRANSFORM_FEATURES: transform_features.get_concrete_function(),
         }
 
@@ -72,6 +84,43 @@ class ServedModel(tf.Module):
             name: tf.TensorSpec([None, None] if name in names.SEQUENCES else [None], feature.dtype, name=name)
             for name, feature in self._raw_spec.items()
         }
+
+    def rank_signature(self) -> dict[str, tf.TensorSpec]:
+        """Tensors of the `rank` signature by feature name."""
+        return {
+            name: tf.TensorSpec([None, None], spec.dtype, name=name) if name in names.OF_CANDIDATE else spec
+            for name, spec in self.raw_signature().items()
+        }
+
+    def _rank(self, tensors):
+        """Users' features are looked up once a user, and only then repeated for every candidate."""
+        of_candidate = {name: value for name, value in tensors.items() if name in names.OF_CANDIDATE}
+        of_user = {name: value for name, value in tensors.items() if name not in names.OF_CANDIDATE}
+        shape = tf.shape(next(iter(of_candidate.values())))
+        users = self._transformed_rows(of_user, shape[0])
+        rows = self._transformed_rows(
+            {name: tf.reshape(value, [-1]) for name, value in of_candidate.items()}, shape[0] * shape[1]
+        )
+        users = {name: tf.repeat(value, shape[1], axis=0) for name, value in users.items()}
+        features = {name: (rows if name in names.OF_CANDIDATE else users)[name] for name in rows}
+        columns = [n.removeprefix("known_") in names.OF_CANDIDATE for n in self.model.space.numeric]
+        features[NUMERIC] = tf.where(tf.constant([columns]), rows[NUMERIC], users[NUMERIC])
+        outputs = {name: tf.reshape(value, shape) for name, value in self._scores(features).items()}
+        order = tf.argsort(outputs[names.P_CONVERSION], direction="DESCENDING", stable=True)
+        return {**outputs, ORDER: order}
+
+    def _transformed_rows(self, given, rows):
+        """The model's inputs of rows of which only some features are given, each [rows, ...]."""
+        blank = {tf.string: "", tf.int64: 0, tf.float32: names.NEVER}
+        absent = {
+            name: tf.fill(
+                [rows, 1] if name in names.SEQUENCES else [rows], tf.cast(blank[spec.dtype], spec.dtype)
+            )
+            for name, spec in self.raw_signature().items()
+            if name not in given
+        }
+        raw = {name: self._shape_raw(name, value) for name, value in {**given, **absent}.items()}
+        return self._transformed(raw)
 
     def _parse(self, examples):
         return tf.io.parse_example(examples, self._raw_spec)
@@ -93,4 +142,7 @@ class ServedModel(tf.Module):
         return {name: transformed[name] for name in self._transformed_names}
 
     def _predict(self, raw):
-        return self.model(self._transformed(raw))
+        return self._scores(self._transformed(raw))
+
+    def _scores(self, features):
+        return self.model(features)

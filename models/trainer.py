@@ -190,6 +190,7 @@ def export(model: ConversionModel, transform: tft.TFTransformOutput, directory: 
         "outputs": list(names.LABEL_OF_OUTPUT),
         "labels": model.settings.label_of_output(),
         "raw_features": {name: spec.dtype.name for name, spec in served.raw_signature().items()},
+        "of_candidate": [name for name in served.raw_signature() if name in names.OF_CANDIDATE],
         "cardinality": model.space.cardinality,
         "numeric": list(model.space.numeric),
         "sequence_length": model.space.sequence_length,

@@ -20,13 +20,7 @@ import numpy as np
 
 from schemas.errors import InputError
 from serving import wire
-from serving.requests import (
-    Features,
-    features_of_metadata,
-    predict_request,
-    ranking_columns,
-    scores,
-)
+from serving.requests import Features, Requests, features_of_metadata, scores
 
 DEADLINE_S = 1.0
 MAX_MESSAGE_BYTES = 64 << 20
@@ -62,49 +56,7 @@ class ScoringError(RuntimeError):
 
 
 class _Calls:
-    """What both clients share: a channel, and requests of one model."""
-
-    def __init__(
-        self,
-        channel: Any,
-        model: str,
-        features: Features | None,
-        deadline_s: float,
-        version: int | None,
-        label: str | None,
-    ):
-        if version is not None and label is not None:
-            raise InputError("a client asks for a version or a label, not both")
-        self._channel = channel
-        self._model, self._version, self._label = model, version, label
-        self._features = features
-        self._deadline_s = deadline_s
-        self._predict = channel.unary_unary(
-            wire.PREDICT, wire.PredictRequest.SerializeToString, wire.PredictResponse.FromString
-        )
-        self._metadata = channel.unary_unary(
-            wire.GET_MODEL_METADATA,
-            wire.MetadataRequest.SerializeToString,
-            wire.MetadataResponse.FromString,
-        )
-
-    def _metadata_request(self) -> Any:
-        request = wire.MetadataRequest(metadata_field=["signature_def"])
-        request.model_spec.name = self._model
-        if self._version is not None:
-            request.model_spec.version.value = self._version
-        if self._label is not None:
-            request.model_spec.version_label = self._label
-        return request
-
-    def _request(self, features: Features, columns: Any, outputs: Sequence[str]) -> Any:
-        return predict_request(
-            features, columns, self._model, version=self._version, label=self._label, outputs=outputs
-        )
-
-
-class Client(_Calls):
-    """Scores of one model.
+    """What both clients share: a channel, and the requests of one model.
 
     Args:
         address: host:port of gRPC.
@@ -115,6 +67,8 @@ class Client(_Calls):
         label: a version's label in the server's configuration.
     """
 
+    _open: Any
+
     def __init__(
         self,
         address: str,
@@ -124,8 +78,38 @@ class Client(_Calls):
         version: int | None = None,
         label: str | None = None,
     ):
-        channel = grpc.insecure_channel(address, _OPTIONS)
-        super().__init__(channel, model, features, deadline_s, version, label)
+        if version is not None and label is not None:
+            raise InputError("a client asks for a version or a label, not both")
+        self._channel = self._open(address, _OPTIONS)
+        self._model, self._version, self._label = model, version, label
+        self._requests = self._requests_of(features) if features is not None else None
+        self._deadline_s = deadline_s
+        self._predict = self._channel.unary_unary(
+            wire.PREDICT, wire.PredictRequest.SerializeToString, wire.PredictResponse.FromString
+        )
+        self._metadata = self._channel.unary_unary(
+            wire.GET_MODEL_METADATA,
+            wire.MetadataRequest.SerializeToString,
+            wire.MetadataResponse.FromString,
+        )
+
+    def _requests_of(self, features: Features) -> Requests:
+        return Requests(features, self._model, self._version, self._label)
+
+    def _metadata_request(self) -> Any:
+        request = wire.MetadataRequest(metadata_field=["signature_def"])
+        request.model_spec.name = self._model
+        if self._version is not None:
+            request.model_spec.version.value = self._version
+        if self._label is not None:
+            request.model_spec.version_label = self._label
+        return request
+
+
+class Client(_Calls):
+    """Scores of one model."""
+
+    _open = staticmethod(grpc.insecure_channel)
 
     @property
     def features(self) -> Features:
@@ -134,13 +118,10 @@ class Client(_Calls):
         Raises:
             ScoringError: the server does not tell.
         """
-        if self._features is None:
-            try:
-                answer = self._metadata(self._metadata_request(), timeout=self._deadline_s)
-            except grpc.RpcError as error:
-                raise _scoring_error(error) from None
-            self._features = features_of_metadata(answer)
-        return self._features
+        if self._requests is None:
+            answer = self._ask(self._metadata, self._metadata_request())
+            self._requests = self._requests_of(features_of_metadata(answer))
+        return self._requests.features
 
     def score(
         self, columns: Any, outputs: Sequence[str] = (), deadline_s: float | None = None
@@ -148,7 +129,7 @@ class Client(_Calls):
         """Outputs by name, each [rows].
 
         Args:
-            columns: raw features by name, or an Arrow table; see `predict_request`.
+            columns: raw features by name, or an Arrow table; see `Requests.score`.
             outputs: which to compute; none is all.
             deadline_s: instead of the client's.
 
@@ -156,11 +137,8 @@ class Client(_Calls):
             InputError: the columns do not fit the model.
             ScoringError: the server refused, or did not answer in time.
         """
-        request = self._request(self.features, columns, outputs)
-        try:
-            return scores(self._predict(request, timeout=deadline_s or self._deadline_s))
-        except grpc.RpcError as error:
-            raise _scoring_error(error) from None
+        request = self._ready().score(columns, outputs)
+        return scores(self._ask(self._predict, request, deadline_s))
 
     def rank(
         self,
@@ -169,15 +147,28 @@ class Client(_Calls):
         outputs: Sequence[str] = (),
         deadline_s: float | None = None,
     ) -> dict[str, np.ndarray]:
-        """Outputs by name, each [candidates]; the user's features are sent once.
+        """Outputs by name, each [candidates]; the user's features are sent and looked up once.
 
         Args:
             user: value by feature.
             candidates: columns, or an Arrow table, of the features that differ between candidates.
-            outputs: which to compute; none is all.
+            outputs: which to compute, `order` among them; none is every score.
             deadline_s: instead of the client's.
+
+        Raises: as `score`.
         """
-        return self.score(ranking_columns(self.features, user, candidates), outputs, deadline_s)
+        request = self._ready().rank(user, candidates, outputs)
+        return scores(self._ask(self._predict, request, deadline_s))
+
+    def _ready(self) -> Requests:
+        _ = self.features
+        return self._requests
+
+    def _ask(self, call: Any, request: Any, deadline_s: float | None = None) -> Any:
+        try:
+            return call(request, timeout=deadline_s or self._deadline_s)
+        except grpc.RpcError as error:
+            raise _scoring_error(error) from None
 
     def close(self) -> None:
         """Closes the connection."""
@@ -193,37 +184,21 @@ class Client(_Calls):
 class AsyncClient(_Calls):
     """`Client` for asyncio; make it inside the event loop that uses it."""
 
-    def __init__(
-        self,
-        address: str,
-        model: str,
-        features: Features | None = None,
-        deadline_s: float = DEADLINE_S,
-        version: int | None = None,
-        label: str | None = None,
-    ):
-        channel = grpc.aio.insecure_channel(address, _OPTIONS)
-        super().__init__(channel, model, features, deadline_s, version, label)
+    _open = staticmethod(grpc.aio.insecure_channel)
 
     async def features(self) -> Features:
         """What the model reads; see `Client.features`."""
-        if self._features is None:
-            try:
-                answer = await self._metadata(self._metadata_request(), timeout=self._deadline_s)
-            except grpc.RpcError as error:
-                raise _scoring_error(error) from None
-            self._features = features_of_metadata(answer)
-        return self._features
+        if self._requests is None:
+            answer = await self._ask(self._metadata, self._metadata_request())
+            self._requests = self._requests_of(features_of_metadata(answer))
+        return self._requests.features
 
     async def score(
         self, columns: Any, outputs: Sequence[str] = (), deadline_s: float | None = None
     ) -> dict[str, np.ndarray]:
         """Outputs by name; see `Client.score`."""
-        request = self._request(await self.features(), columns, outputs)
-        try:
-            return scores(await self._predict(request, timeout=deadline_s or self._deadline_s))
-        except grpc.RpcError as error:
-            raise _scoring_error(error) from None
+        request = (await self._ready()).score(columns, outputs)
+        return scores(await self._ask(self._predict, request, deadline_s))
 
     async def rank(
         self,
@@ -233,7 +208,18 @@ class AsyncClient(_Calls):
         deadline_s: float | None = None,
     ) -> dict[str, np.ndarray]:
         """Outputs by name, each [candidates]; see `Client.rank`."""
-        return await self.score(ranking_columns(await self.features(), user, candidates), outputs, deadline_s)
+        request = (await self._ready()).rank(user, candidates, outputs)
+        return scores(await self._ask(self._predict, request, deadline_s))
+
+    async def _ready(self) -> Requests:
+        await self.features()
+        return self._requests
+
+    async def _ask(self, call: Any, request: Any, deadline_s: float | None = None) -> Any:
+        try:
+            return await call(request, timeout=deadline_s or self._deadline_s)
+        except grpc.RpcError as error:
+            raise _scoring_error(error) from None
 
     async def close(self) -> None:
         """Closes the connection."""

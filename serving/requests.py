@@ -21,7 +21,8 @@ from schemas.errors import InputError
 from serving import wire
 
 DESCRIPTION_FILE = Path("assets.extra", "cabb.json")
-SIGNATURE = "raw"
+SIGNATURE, RANKING_SIGNATURE = "raw", "rank"
+OUTPUTS = ("p_caba", "p_cabb", "p_conversion")
 SEQUENCE_LENGTH = 20
 SEQUENCES = frozenset({"recent_items", "recent_leaves"})
 _TYPES = {"string": wire.DT_STRING, "float32": wire.DT_FLOAT, "int64": wire.DT_INT64}
@@ -37,6 +38,8 @@ class Feature:
     length: int = SEQUENCE_LENGTH
     """Of every sequence that is sent. Servers that batch requests need one length, and would pad shorter ones
     with their first value."""
+    of_candidate: bool = False
+    """Whether `rank` takes a value per candidate of it; it takes one value per user of all others."""
 
 
 Features = Mapping[str, Feature]
@@ -56,7 +59,11 @@ def features_of_export(path: str | Path) -> Features:
     try:
         description = json.loads(file.read_text(encoding="utf-8"))
         types, length = description["raw_features"], description["sequence_length"]
-        return {n: Feature(_TYPES[kind], n in SEQUENCES, length) for n, kind in sorted(types.items())}
+        of_candidate = set(description.get("of_candidate", ()))
+        return {
+            name: Feature(_TYPES[kind], name in SEQUENCES, length, name in of_candidate)
+            for name, kind in sorted(types.items())
+        }
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{file}: not the description of a pushed version ({type(error).__name__}: {error})"
@@ -73,84 +80,113 @@ def features_of_metadata(response: Any) -> Features:
     if SIGNATURE not in signatures:
         known = ", ".join(sorted(signatures)) or "none"
         raise InputError(f"the served model has no signature {SIGNATURE!r} (it has: {known})")
-    inputs = signatures[SIGNATURE].inputs
-    return {
-        name: Feature(inputs[name].dtype, len(inputs[name].tensor_shape.dim) == 2) for name in sorted(inputs)
-    }
+    inputs, ranking = signatures[SIGNATURE].inputs, signatures[RANKING_SIGNATURE].inputs
+    found = {}
+    for name in sorted(inputs):
+        sequence = len(inputs[name].tensor_shape.dim) == 2
+        of_candidate = not sequence and len(ranking[name].tensor_shape.dim) == 2
+        found[name] = Feature(inputs[name].dtype, sequence, of_candidate=of_candidate)
+    return found
 
 
-def predict_request(
-    features: Features,
-    columns: Any,
-    model: str,
-    *,
-    version: int | None = None,
-    label: str | None = None,
-    outputs: Sequence[str] = (),
-) -> Any:
-    """A PredictRequest of the `raw` signature.
+@dataclass(frozen=True)
+class Requests:
+    """Builds the requests for one model.
 
-    Args:
+    Attributes:
         features: what the model reads.
-        columns: mapping of column to values, or an Arrow table or record batch. Other columns are ignored.
-        model: its name.
+        model: its name on the server.
         version: or `label`; neither is the newest.
         label: as in the server's configuration.
-        outputs: which to compute; none is all.
-
-    Raises:
-        InputError: a missing column, columns of different lengths, or a value of the wrong kind.
     """
-    given = _mapping(columns)
-    missing = [name for name in features if name not in given]
-    if missing:
-        raise InputError(
-            f"the request lacks {len(missing)} of {len(features)} features: {', '.join(missing)}"
-        )
-    rows = _rows(features, given)
-    request = wire.PredictRequest()
-    spec = request.model_spec
-    spec.name, spec.signature_name = model, SIGNATURE
-    if version is not None:
-        spec.version.value = version
-    elif label is not None:
-        spec.version_label = label
-    request.output_filter.extend(outputs)
-    for name, feature in features.items():
-        tensor = request.inputs[name]
-        tensor.dtype = feature.dtype
-        tensor.tensor_shape.dim.add(size=rows)
-        _fill(tensor, name, feature, given[name], rows)
-    return request
 
+    features: Features
+    model: str
+    version: int | None = None
+    label: str | None = None
 
-def ranking_columns(features: Features, user: Mapping[str, Any], candidates: Any) -> dict[str, Any]:
-    """Columns that score N candidates for one user: the user's values once, a column per candidate feature.
+    def score(self, columns: Any, outputs: Sequence[str] = ()) -> Any:
+        """A PredictRequest of the `raw` signature.
 
-    Args:
-        features: what the model reads.
-        user: value by feature: of the user, the session and the request; sequences are lists.
-        candidates: columns of N rows, as for `predict_request`.
+        Args:
+            columns: mapping of column to values, or an Arrow table or record batch. Other columns are
+                ignored.
+            outputs: which to compute; none is all.
 
-    Raises:
-        InputError: a feature that both give.
-    """
-    columns = dict(_mapping(candidates))
-    both = sorted(columns.keys() & user.keys() & features.keys())
-    if both:
-        raise InputError(f"{', '.join(both)}: given for the user and for the candidates; give each once")
-    return {**columns, **user}
+        Raises:
+            InputError: a missing column, columns of different lengths, or a value of the wrong kind.
+        """
+        given = self._complete(_mapping(columns))
+        rows = _rows(self.features, given)
+        request = self._request(SIGNATURE, outputs)
+        for name, feature in self.features.items():
+            _fill(request.inputs[name], name, feature, given[name], [rows])
+        return request
+
+    def rank(self, user: Mapping[str, Any], candidates: Any, outputs: Sequence[str] = ()) -> Any:
+        """A PredictRequest of the `rank` signature: N candidates of one user, whose features travel once.
+
+        Args:
+            user: value by feature: of the user, the session and the request; sequences are lists.
+            candidates: columns of N rows, as for `score`; a feature of candidates that `user` gives is the
+                same for all of them.
+            outputs: which to compute; none is every score.
+
+        Raises:
+            InputError: see `score`; a feature that both give; a feature of the user that is not one value.
+        """
+        columns = _mapping(candidates)
+        both = sorted(columns.keys() & user.keys() & self.features.keys())
+        if both:
+            raise InputError(f"{', '.join(both)}: given for the user and for the candidates; give each once")
+        given = self._complete({**columns, **user})
+        if not any(feature.of_candidate for feature in self.features.values()):
+            return self.score(given, outputs)  # a version without the signature
+        for name, feature in self.features.items():
+            value = given[name]
+            alone = _is_one_value(value, feature) or (feature.sequence and len(value) == 0)
+            if not feature.of_candidate and not alone:
+                raise InputError(f"{name} is the user's: give it in `user`, one value for all candidates")
+        rows = _rows({n: f for n, f in self.features.items() if f.of_candidate}, given)
+        # Fewer outputs than the signature has: servers then do not batch the request with others, whose
+        # numbers of candidates would differ.
+        request = self._request(RANKING_SIGNATURE, outputs or OUTPUTS)
+        for name, feature in self.features.items():
+            _fill(
+                request.inputs[name], name, feature, given[name], [1, rows] if feature.of_candidate else [1]
+            )
+        return request
+
+    def _complete(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        missing = [name for name in self.features if name not in given]
+        if missing:
+            raise InputError(
+                f"the request lacks {len(missing)} of {len(self.features)} features: {', '.join(missing)}"
+            )
+        return given
+
+    def _request(self, signature: str, outputs: Sequence[str]) -> Any:
+        request = wire.PredictRequest()
+        spec = request.model_spec
+        spec.name, spec.signature_name = self.model, signature
+        if self.version is not None:
+            spec.version.value = self.version
+        elif self.label is not None:
+            spec.version_label = self.label
+        request.output_filter.extend(outputs)
+        return request
 
 
 def scores(response: Any) -> dict[str, np.ndarray]:
-    """Outputs by name, each [rows], float32."""
-    return {name: _floats(tensor) for name, tensor in sorted(response.outputs.items())}
+    """Outputs by name, each [rows], float32 (`order`: int32)."""
+    return {name: _values(tensor) for name, tensor in sorted(response.outputs.items())}
 
 
-def _floats(tensor: Any) -> np.ndarray:
+def _values(tensor: Any) -> np.ndarray:
+    whole = tensor.dtype == wire.DT_INT32
     if tensor.tensor_content:
-        return np.frombuffer(tensor.tensor_content, "<f4")
-    return np.array(tensor.float_val, np.float32)
+        return np.frombuffer(tensor.tensor_content, "<i4" if whole else "<f4")
+    return np.array(tensor.int_val, np.int32) if whole else np.array(tensor.float_val, np.float32)
 
 
 def _mapping(columns: Any) -> Mapping[str, Any]:
@@ -181,10 +217,13 @@ def _is_one_value(values: Any, feature: Feature) -> bool:
     return isinstance(values, str | bytes | int | float | np.generic)
 
 
-def _fill(tensor: Any, name: str, feature: Feature, values: Any, rows: int) -> None:
+def _fill(tensor: Any, name: str, feature: Feature, values: Any, shape: list[int]) -> None:
+    tensor.dtype = feature.dtype
+    for size in shape:
+        tensor.tensor_shape.dim.add(size=size)
     if feature.sequence:
         tensor.tensor_shape.dim.add(size=feature.length)
-        tensor.string_val.extend(_padded(name, values, feature, rows))
+        tensor.string_val.extend(_padded(name, values, feature, shape[0]))
     elif feature.dtype == wire.DT_STRING:
         one = _is_one_value(values, feature)
         tensor.string_val.extend(_bytes(name, [values] if one else values))

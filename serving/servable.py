@@ -106,7 +106,8 @@ class Servable:
         if len(sizes) > 1:
             rows = ", ".join(f"{n} {len(a)}" for n, a in sorted(arrays.items()) if a.ndim)
             raise invalid(f"Batching Run() input tensors must have equal 0th-dimension size: {rows}")
-        if self._batcher and len(sizes) == 1:
+        # As in TensorFlow Serving, only requests for all outputs of a signature are computed together.
+        if self._batcher and len(sizes) == 1 and len(outputs) == len(signature.outputs):
             values = self._batcher.run(
                 (name, outputs), arrays, lambda whole: self._compute(name, whole, outputs)
             )

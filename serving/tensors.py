@@ -97,8 +97,10 @@ def check_shape(name: str, shape: tuple[int, ...], spec: InputSpec, limits: Serv
         wanted = ",".join("?" if size < 0 else str(size) for size in expected)
         got = ",".join(map(str, shape))
         raise invalid(f'input "{name}" has shape [{got}], but the signature expects [{wanted}]')
-    if shape and shape[0] > limits.max_rows:
-        raise invalid(f"Task size {shape[0]} is larger than maximum input batch size {limits.max_rows}")
+    # The second dimension of numbers are candidates, which become rows; that of strings may be a history.
+    rows = math.prod(shape if spec.dtype != types_pb2.DT_STRING else shape[:1])
+    if rows > limits.max_rows:
+        raise invalid(f"Task size {rows} is larger than maximum input batch size {limits.max_rows}")
     if math.prod(shape) > limits.max_elements:
         raise invalid(
             f'input "{name}" has {math.prod(shape)} values; this server takes at most {limits.max_elements}'

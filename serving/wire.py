@@ -13,7 +13,7 @@ PREDICT = "/tensorflow.serving.PredictionService/Predict"
 GET_MODEL_METADATA = "/tensorflow.serving.PredictionService/GetModelMetadata"
 SERVICE = "tensorflow.serving.PredictionService"
 
-DT_FLOAT, DT_STRING, DT_INT64 = 1, 7, 9
+DT_FLOAT, DT_INT32, DT_STRING, DT_INT64 = 1, 3, 7, 9
 
 _PACKAGE = "cabb.wire"
 _MESSAGES = {
@@ -23,7 +23,7 @@ _MESSAGES = {
     "Dim": "int64 size = 1",
     "TensorShape": "Dim* dim = 2; bool unknown_rank = 3",
     "Tensor": "int32 dtype = 1; TensorShape tensor_shape = 2; bytes tensor_content = 4; "
-    "float* float_val = 5; bytes* string_val = 8; int64* int64_val = 10",
+    "float* float_val = 5; int32* int_val = 7; bytes* string_val = 8; int64* int64_val = 10",
     "PredictRequest": "ModelSpec model_spec = 1; map Tensor inputs = 2; string* output_filter = 3",
     "PredictResponse": "map Tensor outputs = 1; ModelSpec model_spec = 2",
     "Any": "string type_url = 1; bytes value = 2",

@@ -14,7 +14,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import prediction_service_pb2_grpc
 
 from components.serving_validator.settings import ServingCheckSettings
-from components.serving_validator.warmup import EXAMPLES, example_request, raw_columns
+from components.serving_validator.warmup import EXAMPLES, as_ranking, example_request, raw_columns
 from serving.client import Client
 from serving.process import ServerProcess
 from serving.requests import Features
@@ -54,9 +54,13 @@ def check_serving(
                         "raw": client.score(columns),
                         DEFAULT_SIGNATURE: _by_example(server.address, examples),
                     }
+                    user, candidates = as_ranking(columns, features)
+                    ranked = client.rank(user, candidates)
+                    repeated = client.score({**user, **candidates})
                     found["latency_ms"] = latency(client, columns, settings)
                 found["memory_mb"] = round(server.peak_memory_mb(), 1)
                 reasons += differences(expected, served, settings.tolerance, found)
+                reasons += differences(repeated, {"rank": ranked}, settings.tolerance, found)
                 reasons += beyond_limits(found, settings)
     except (RuntimeError, grpc.RpcError) as error:
         said = str(error) if isinstance(error, RuntimeError) else f"{error.code().name}: {error.details()}"
@@ -122,7 +126,7 @@ def differences(
                     f"{signature} answers a {name} that differs by {gap:.2g} from the model's "
                     f"own (allowed: {tolerance:g})"
                 )
-    found["difference"] = largest
+    found.setdefault("difference", {}).update(largest)
     return reasons
 
 

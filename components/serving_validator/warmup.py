@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -11,7 +12,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from schemas.errors import InputError
 from serving import wire
-from serving.requests import Features, predict_request
+from serving.requests import Features, Requests
 from serving.servable import DEFAULT_SIGNATURE, WARMUP_FILE
 
 EXAMPLES = "examples"
@@ -54,6 +55,18 @@ def raw_columns(examples: Sequence[bytes], features: Features) -> dict[str, np.n
     }
 
 
+def as_ranking(
+    columns: Mapping[str, np.ndarray], features: Features
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """A ranking made of rows: the first row's user, and the candidates of all rows."""
+    user = {
+        name: [each for each in values[0].tolist() if each] or [""] if features[name].sequence else values[0]
+        for name, values in columns.items()
+        if not features[name].of_candidate
+    }
+    return user, {name: values for name, values in columns.items() if features[name].of_candidate}
+
+
 def example_request(examples: Sequence[bytes], model: str) -> predict_pb2.PredictRequest:
     """A request of the default signature."""
     request = predict_pb2.PredictRequest()
@@ -65,7 +78,7 @@ def example_request(examples: Sequence[bytes], model: str) -> predict_pb2.Predic
 def write_warmup(
     export: Path, examples: Sequence[bytes], features: Features, sizes: Sequence[int], model: str
 ) -> None:
-    """Puts warm-up requests into an export: each size, as raw tensors and as examples.
+    """Puts warm-up requests into an export: each size, as raw tensors, as a ranking and as examples.
 
     Args:
         export: a SavedModel's folder.
@@ -74,15 +87,16 @@ def write_warmup(
         sizes: rows per request.
         model: name in the requests; servers do not look at it.
     """
-    columns = raw_columns(examples, features)
+    columns, requests = raw_columns(examples, features), Requests(features, model)
     file = export / WARMUP_FILE
     file.parent.mkdir(exist_ok=True)
     temporary = file.with_name(f".{file.name}.tmp")
     with tf.io.TFRecordWriter(str(temporary)) as writer:
         for size in sorted({min(size, len(examples)) for size in sizes}):
-            raw = predict_request(features, {n: values[:size] for n, values in columns.items()}, model)
+            some = {n: values[:size] for n, values in columns.items()}
+            ours = [requests.score(some), requests.rank(*as_ranking(some, features))]
             for request in (
-                predict_pb2.PredictRequest.FromString(raw.SerializeToString()),
+                *(predict_pb2.PredictRequest.FromString(each.SerializeToString()) for each in ours),
                 example_request(examples[:size], model),
             ):
                 log = prediction_log_pb2.PredictionLog()

@@ -124,6 +124,33 @@ def tensor(name, column):
     return tf.constant(column)
 
 
+def test_ranking_gives_the_scores_of_repeated_users(trained):
+    loaded, _, arguments = trained
+    users, candidates = 10, 5
+    rows = {name: np.array(tensor(name, each)) for name, each in serving_rows(users * candidates).items()}
+    first = np.arange(users) * candidates
+    assert 0 < sum(not any(history) for history in rows[names.RECENT_ITEMS][first]) < users
+    asked = {
+        name: values.reshape(users, candidates) if name in names.OF_CANDIDATE else values[first]
+        for name, values in rows.items()
+    }
+    ranked = loaded.signatures["rank"](**{name: tf.constant(values) for name, values in asked.items()})
+    repeated = {
+        name: values if name in names.OF_CANDIDATE else values[first].repeat(candidates, 0)
+        for name, values in rows.items()
+    }
+    scored = loaded.signatures["raw"](**{name: tf.constant(values) for name, values in repeated.items()})
+    for output in names.LABEL_OF_OUTPUT:
+        assert ranked[output].shape == (users, candidates)
+        np.testing.assert_allclose(
+            ranked[output], np.reshape(scored[output], ranked[output].shape), atol=1e-6
+        )
+    by_score = np.argsort(-ranked[names.P_CONVERSION].numpy(), axis=1, kind="stable")
+    np.testing.assert_array_equal(ranked["order"], by_score)
+    with open(os.path.join(arguments.serving_model_dir, trainer.DESCRIPTION_FILE)) as file:
+        assert set(json.load(file)["of_candidate"]) == set(names.OF_CANDIDATE) & set(rows)
+
+
 def test_same_inputs_and_settings_give_the_same_model(transformed, tmp_path):
     first, curve, _ = run(transformed, tmp_path / "a")
     second, again, _ = run(transformed, tmp_path / "b")

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
@@ -20,7 +21,8 @@ from models import features as names
 from schemas.errors import InputError
 from serving import wire
 from serving.client import AsyncClient, Client, ScoringError
-from serving.requests import SEQUENCE_LENGTH, SEQUENCES, features_of_export, predict_request
+from serving.requests import OUTPUTS as SENT
+from serving.requests import SEQUENCE_LENGTH, SEQUENCES, Requests, features_of_export
 from tests.serving.conftest import MODEL
 from tests.serving.tiny_model import OUTPUTS, columns
 
@@ -83,13 +85,46 @@ def test_ranking_sends_the_user_once(client, features):
     user = {"hour_of_day": 13, "recent_items": ["item-1", "item-2"]}
     ranked = client.rank(user, candidates)
     repeated = {**candidates, "hour_of_day": [13] * 50, "recent_items": [user["recent_items"]] * 50}
-    for name, values in client.score(repeated).items():
+    scored = client.score(repeated)
+    assert list(ranked) == list(OUTPUTS)
+    for name, values in scored.items():
         np.testing.assert_array_equal(ranked[name], values)
-    request = predict_request(features, {**candidates, **user}, MODEL)
+    (order,) = client.rank(user, candidates, outputs=["order"]).values()
+    assert order.dtype == np.int32
+    np.testing.assert_array_equal(scored["p_conversion"][order], np.sort(scored["p_conversion"])[::-1])
+    request = Requests(features, MODEL).rank(user, candidates)
+    sizes = {n: [d.size for d in t.tensor_shape.dim] for n, t in request.inputs.items()}
+    assert sizes == {"item": [1, 50], "price": [1, 50], "hour_of_day": [1], "recent_items": [1, 20]}
+    assert len(request.inputs["recent_items"].string_val) == 20
+    assert client.rank({**user, "recent_items": []}, candidates)["p_caba"].shape == (50,)
+    one_price = client.rank({**user, "price": 2.0}, {"item": candidates["item"]})
+    np.testing.assert_array_equal(
+        one_price["p_caba"], client.score({**repeated, "price": [2.0] * 50})["p_caba"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("user", "candidates", "message"),
+    [
+        ({"price": 1.0}, {}, "price: given for the user and for the candidates"),
+        ({"hour_of_day": [1, 2]}, {}, "hour_of_day is the user's: give it in `user`"),
+        ({}, {"price": [1.0, 2.0, 3.0]}, "rows, the others"),
+    ],
+)
+def test_rankings_that_do_not_fit_are_named(features, user, candidates, message):
+    whole = {"hour_of_day": 13, "recent_items": ["a"], **user}
+    with pytest.raises(InputError, match=message):
+        Requests(features, MODEL).rank(whole, {"item": ["a", "b"], "price": [1.0, 2.0], **candidates})
+
+
+def test_a_version_without_the_ranking_signature_gets_a_plain_request(features):
+    old = {name: replace(feature, of_candidate=False) for name, feature in features.items()}
+    request = Requests(old, MODEL).rank(
+        {"hour_of_day": 13, "recent_items": ["a"]}, {"item": ["a", "b"], "price": [1.0, 2.0]}
+    )
+    assert request.model_spec.signature_name == "raw"
     assert list(request.inputs["hour_of_day"].int64_val) == [13]
-    assert request.inputs["hour_of_day"].tensor_shape.dim[0].size == 50
-    with pytest.raises(InputError, match="price: given for the user and for the candidates"):
-        client.rank({**user, "price": 1.0}, candidates)
+    assert request.inputs["hour_of_day"].tensor_shape.dim[0].size == 2
 
 
 def test_one_row_of_plain_values(client):
@@ -115,23 +150,23 @@ def test_one_row_of_plain_values(client):
 )
 def test_columns_that_do_not_fit_are_named(features, change, message):
     with pytest.raises(InputError, match=message):
-        predict_request(features, {**as_lists(columns(3)), **change}, MODEL)
+        Requests(features, MODEL).score({**as_lists(columns(3)), **change})
 
 
 def test_missing_features_are_named(features):
     data = columns(3)
     del data["price"], data["item"]
     with pytest.raises(InputError, match="lacks 2 of 4 features: item, price"):
-        predict_request(features, data, MODEL)
+        Requests(features, MODEL).score(data)
 
 
 def test_large_finite_values_are_sent(features):
     data = {**columns(2), "price": np.array([1e30, -1e30], np.float32)}
-    assert len(predict_request(features, data, MODEL).inputs["price"].tensor_content) == 8
+    assert len(Requests(features, MODEL).score(data).inputs["price"].tensor_content) == 8
 
 
 def test_our_messages_are_the_public_ones(features):
-    request = predict_request(features, columns(3), "m", version=7, outputs=["p_caba"])
+    request = Requests(features, "m", version=7).score(columns(3), outputs=["p_caba"])
     public = predict_pb2.PredictRequest.FromString(request.SerializeToString())
     assert public.model_spec.name == "m" and public.model_spec.version.value == 7
     assert public.model_spec.signature_name == "raw" and list(public.output_filter) == ["p_caba"]
@@ -139,13 +174,14 @@ def test_our_messages_are_the_public_ones(features):
     assert public.inputs["recent_items"].tensor_shape.dim[1].size == 20
     assert public.inputs["hour_of_day"].dtype == 9
     label = predict_pb2.PredictRequest.FromString(
-        predict_request(features, columns(1), "m", label="canary").SerializeToString()
+        Requests(features, "m", label="canary").score(columns(1)).SerializeToString()
     )
     assert label.model_spec.version_label == "canary"
 
 
 def test_sequences_are_the_models_own():
     assert frozenset(names.SEQUENCES) == SEQUENCES and names.SEQUENCE_LENGTH == SEQUENCE_LENGTH
+    assert tuple(names.LABEL_OF_OUTPUT) == SENT
 
 
 def test_refusals_keep_their_code(server):

@@ -83,6 +83,11 @@ def test_a_million_candidates_are_refused_cheaply(small, stub):
     for asked in (splat(10**6), splat(2**62), splat(900, 10**12)):
         assert len(asked.SerializeToString()) < 1000
         assert code_of(lambda a=asked: stub.Predict(a, timeout=10)) is grpc.StatusCode.INVALID_ARGUMENT
+    ranking = splat(1)
+    ranking.model_spec.signature_name = "rank"
+    for name in ("item", "price"):
+        ranking.inputs[name].tensor_shape.dim.add(size=10**6)
+    assert code_of(lambda: stub.Predict(ranking, timeout=10)) is grpc.StatusCode.INVALID_ARGUMENT
     whole = request(tiny_model.columns(20_000))
     assert code_of(lambda: stub.Predict(whole, timeout=10)) is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert peak_mb() - before < 100

@@ -51,6 +51,19 @@ def save(path: Path, bias: float = 0.0) -> None:
     def raw(item, price, hour_of_day, recent_items):
         return model.scores(item, price, hour_of_day, recent_items)
 
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None] if name == "hour_of_day" else [None, None], dtype, name=name)
+            for name, dtype in RAW.items()
+        ]
+    )
+    def rank(item, price, hour_of_day, recent_items):
+        shape = tf.shape(item)
+        rows = (tf.reshape(each, [-1]) for each in (item, price))
+        users = (tf.repeat(each, shape[1], axis=0) for each in (hour_of_day, recent_items))
+        outputs = {n: tf.reshape(p, shape) for n, p in model.scores(*rows, *users).items()}
+        return {**outputs, "order": tf.argsort(outputs["p_conversion"], direction="DESCENDING")}
+
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
     def serving_default(examples):
         spec = {
@@ -79,12 +92,16 @@ def save(path: Path, bias: float = 0.0) -> None:
         return {"y": total + model.bias}
 
     staging = path.parent / f".staging-{uuid.uuid4().hex}"
-    tf.saved_model.save(
-        model, str(staging), signatures={"raw": raw, "serving_default": serving_default, "slow": slow}
-    )
+    signatures = {"raw": raw, "rank": rank, "serving_default": serving_default, "slow": slow}
+    tf.saved_model.save(model, str(staging), signatures=signatures)
     (staging / "assets.extra").mkdir(exist_ok=True)
     types = {name: dtype.name for name, dtype in RAW.items()}
-    description = {"outputs": list(OUTPUTS), "raw_features": types, "sequence_length": 20}
+    description = {
+        "outputs": list(OUTPUTS),
+        "raw_features": types,
+        "of_candidate": ["item", "price"],
+        "sequence_length": 20,
+    }
     (staging / "assets.extra" / "cabb.json").write_text(json.dumps(description))
     staging.rename(path)
 

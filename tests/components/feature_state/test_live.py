@@ -267,6 +267,20 @@ def test_a_user_keeps_a_bounded_number_of_events(case: Case, tmp_path: Path) -> 
     )
 
 
+def test_candidates_of_a_user_differ_in_the_candidates_features_only(case: Case, live: LiveFeatures) -> None:
+    live.ingest(case.coming)
+    (busiest,) = case.coming["user_id"].mode().sort().head(1)
+    products = pl.read_parquet(case.snapshot.home / "products.parquet")["product_id"].head(40).to_list()
+    products += case.coming.filter(user_id=busiest)["product_id"].unique(maintain_order=True).to_list()
+    asked = pl.DataFrame({"product_id": products}).with_columns(
+        user_id=pl.lit(busiest), event_time=pl.lit(live.store.facts().last_us).cast(pl.Datetime("us", "UTC"))
+    )
+    found = frame(live.features(asked))
+    differ = {name for name in found.columns if found[name].n_unique() > 1}
+    assert differ <= set(names.OF_CANDIDATE)
+    assert {"item", "price", "user_item_clicks", "since_item_s", "item_clicks_28d"} <= differ
+
+
 def test_strangers_and_unknown_products_have_features(live: LiveFeatures) -> None:
     asked = pl.DataFrame({"user_id": ["nobody"], "product_id": ["nothing"], "event_time": [None]})
     asked = asked.with_columns(event_time=pl.lit(live.store.facts().last_us).cast(pl.Datetime("us", "UTC")))

@@ -89,7 +89,9 @@ def test_a_model_that_serves_what_it_predicts_is_blessed(model, examples, tmp_pa
     blessing, report = validate(model, examples, tmp_path)
     assert report["blessed"] and blessing.get_int_custom_property("blessed") == 1, report
     assert report["rows"] == 30 and set(report["difference"]) == {
-        f"{signature}/{output}" for signature in ("raw", "serving_default") for output in tiny_model.OUTPUTS
+        f"{signature}/{output}"
+        for signature in ("raw", "rank", "serving_default")
+        for output in tiny_model.OUTPUTS
     }
     assert max(report["difference"].values()) < 1e-5
     assert 0 < report["latency_ms"]["p50"] <= report["latency_ms"]["p99"]
@@ -171,8 +173,9 @@ def test_warm_up_requests_are_those_of_the_examples(model, tmp_path):
         prediction_log_pb2.PredictionLog.FromString(record.numpy()).predict_log.request
         for record in tf.data.TFRecordDataset(str(tmp_path / "1" / WARMUP_FILE))
     ]
-    assert [log.model_spec.signature_name for log in logs] == ["raw", "serving_default"] * 2
-    assert [next(iter(log.inputs.values())).tensor_shape.dim[0].size for log in logs] == [1, 1, 5, 5]
+    assert [log.model_spec.signature_name for log in logs] == ["raw", "rank", "serving_default"] * 2
+    sizes = [log.inputs["price"].tensor_shape.dim[-1:] for log in logs if "price" in log.inputs]
+    assert [size.size for (size,) in sizes] == [1, 1, 5, 5]
     before = (tmp_path / "1" / WARMUP_FILE).read_bytes()
     write_warmup(tmp_path / "1", serialized(5), features, [1, 100], "m")
     assert (tmp_path / "1" / WARMUP_FILE).read_bytes() == before
