@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
 
 from components.run_report.results import load_results
 from models.settings import ModelSettings
 from schemas.errors import InputError
+from schemas.settings import Settings
+
+AnySettings = TypeVar("AnySettings", bound=Settings)
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,23 @@ class RunArtifacts:
     @property
     def settings(self) -> ModelSettings:
         """Those of the model."""
-        return ModelSettings.model_validate(self.results["configuration"]["model"])
+        return self.configured("model", ModelSettings)
+
+    def configured(self, key: str, kind: type[AnySettings]) -> AnySettings:
+        """A branch of the run's configuration.
+
+        Raises:
+            InputError: this version of the code has other settings.
+        """
+        try:
+            return kind.model_validate(self.results["configuration"][key])
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, (key, *first["loc"])))
+            raise InputError(
+                f"run {self.results['run']['name']} was made by another version of cabb ({where}: "
+                f"{first['msg']}); run it again"
+            ) from None
 
 
 def find_run(run: Path) -> RunArtifacts:

@@ -71,26 +71,28 @@ def ab_test(
     os.environ["TF_USE_LEGACY_KERAS"] = "1"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from components.run_report.results import write_whole
+    from experiments.run_artifacts import find_run
+
+    console = Console()
+    runs = [find_run(control), find_run(treatment)]
+    refuse_unequal(*runs)
+    names = arm_names(*runs)
+
     from components.similarity_transform.labels import LabelSettings
     from experiments.ab_test.arms import p_conversion
     from experiments.ab_test.candidate_features import popularity_of
     from experiments.ab_test.comparison import compare
     from experiments.ab_test.loop import CONTEXTS, LoopSettings, run_loop
     from experiments.ab_test.page import render
-    from experiments.run_artifacts import find_run
     from experiments.served_model import ServedModel
     from schemas.events import LogSource
     from simulator.catalog import build_catalog
     from simulator.taxonomy import Taxonomy
     from simulator.worlds import World
 
-    console = Console()
-    runs = [find_run(control), find_run(treatment)]
-    _refuse_unequal(*runs)
-    names = _names(*runs)
-    configuration = runs[0].results["configuration"]
-    world = World.model_validate(configuration["store"])
-    if candidates >= len(build_catalog(world, Taxonomy()).leaf) or places > candidates:
+    world = runs[0].configured("store", World)
+    catalog = build_catalog(world, Taxonomy())
+    if candidates >= len(catalog.leaf) or places > candidates:
         raise InputError(f"{places} places and {candidates} candidates do not fit; choose fewer")
     settings = LoopSettings(users=users, candidates=candidates, places=places, value=value, seed=seed)
     with console.status("loading models"):
@@ -100,7 +102,7 @@ def ab_test(
         }
         popularity = popularity_of(
             Path(runs[0].place["Sessions"]),
-            LabelSettings.model_validate(configuration["labels"]),
+            runs[0].configured("labels", LabelSettings),
             LogSource(events=["simulated"], context_columns=CONTEXTS),
         )
     days = tuple(
@@ -111,7 +113,6 @@ def ab_test(
         shown = run_loop(
             world, days, arms, popularity, settings, lambda done: bar.update(task, completed=done)
         )
-    catalog = build_catalog(world, Taxonomy())
     results = {
         "world": f"world {world.name}",
         "settings": settings.model_dump(mode="json"),
@@ -128,7 +129,8 @@ def ab_test(
     console.print(f"page: {folder / PAGE_FILE}", soft_wrap=True, highlight=False, markup=False)
 
 
-def _refuse_unequal(control: RunArtifacts, treatment: RunArtifacts) -> None:
+def refuse_unequal(control: RunArtifacts, treatment: RunArtifacts) -> None:
+    """Raises InputError unless both runs learned from the same days of one simulated store."""
     for each in (control, treatment):
         if each.results["configuration"].get("data"):
             raise InputError(
@@ -140,7 +142,7 @@ def _refuse_unequal(control: RunArtifacts, treatment: RunArtifacts) -> None:
             raise InputError(f"the two runs have {words}; train both arms on the same store and days")
 
 
-def _names(control: RunArtifacts, treatment: RunArtifacts) -> tuple[str, str]:
+def arm_names(control: RunArtifacts, treatment: RunArtifacts) -> tuple[str, str]:
     """The models' names if they differ."""
     one, other = control.settings.model, treatment.settings.model
     return (one, other) if one != other else (f"{one} (control)", f"{other} (treatment)")

@@ -18,6 +18,8 @@ from pipeline.cli import main
         (["run", "--output", "/dev/null/x"], "/dev/null/x"),
         (["similar", "x", "--run", "/nowhere/[/b]"], "/nowhere/[/b]"),
         (["report", "--run", "/nowhere/[red]b"], "/nowhere/[red]b"),
+        (["explain", "features", "--run", "/nowhere/[red]b"], "/nowhere/[red]b"),
+        (["ab-test", "--control", "/nowhere/[red]b", "--treatment", "x"], "/nowhere/[red]b"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_code_two(
