@@ -80,3 +80,12 @@ def test_every_value_of_a_parameter_has_a_place_in_its_task(tmp_path: Path) -> N
         assert runtime.get("fills", {}) == {} or json.dumps(properties) != before
         for name in runtime.get("fills", {}).values():
             assert name == "run_id" or f"value of runtime_{name}" in json.dumps(properties), (task.name, name)
+
+
+def test_the_attribution_model_is_there_when_a_view_needs_it(tmp_path: Path) -> None:
+    pipeline = compiled(tmp_path, attribution={"views": ["linear", "mta"]})
+    assert rules.check(pipeline, "oss", ["data_fingerprint"]) == []
+    tasks = pipeline.tasks()
+    assert "AttributionModel" in tasks["SimilarityTransform"].task["dependentTasks"]
+    without = compiled(tmp_path, attribution={"views": ["linear"]})
+    assert "AttributionModel" not in without.tasks()
