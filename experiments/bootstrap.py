@@ -100,26 +100,27 @@ class Bootstrap:
     level: float = LEVEL
 
     @property
-    def _draws(self) -> tuple[np.ndarray, np.ndarray]:
+    def draws(self) -> tuple[np.ndarray, np.ndarray]:
+        """How often each group in `groups` and what share each seed is drawn, [resamples, .] each."""
         return _draw(int(self.groups.sum()), self.seeds, self.resamples)
 
     def distribution(self, losses: Losses) -> np.ndarray:
         """Mean NE over the drawn seeds of every resample, [resamples]."""
-        users, seeds = self._draws
+        users, seeds = self.draws
         loss = users @ losses.cross_entropy[:, self.groups].T
         weight, positive = users @ losses.weight[self.groups], users @ losses.positive[self.groups]
         return _ne((loss * seeds).sum(axis=1), weight, positive)
 
     def calibration_interval(self, losses: Losses) -> Interval:
         """Percentile bounds of the mean calibration."""
-        users, seeds = self._draws
+        users, seeds = self.draws
         predicted = users @ losses.predicted[:, self.groups].T
         with np.errstate(all="ignore"):
-            return self._bounds((predicted * seeds).sum(axis=1) / (users @ losses.positive[self.groups]))
+            return self.bounds((predicted * seeds).sum(axis=1) / (users @ losses.positive[self.groups]))
 
     def interval(self, losses: Losses) -> Interval:
         """Percentile bounds of the mean NE."""
-        return self._bounds(self.distribution(losses))
+        return self.bounds(self.distribution(losses))
 
     def difference(self, losses: Losses, reference: Losses) -> Difference:
         """The paired comparison of two variants on the same rows."""
@@ -127,12 +128,13 @@ class Bootstrap:
         with np.errstate(all="ignore"):
             return Difference(
                 losses.ne() - reference.ne(),
-                self._bounds(mine - other),
+                self.bounds(mine - other),
                 losses.ne() / reference.ne(),
-                self._bounds(mine / other),
+                self.bounds(mine / other),
             )
 
-    def _bounds(self, values: np.ndarray) -> Interval:
+    def bounds(self, values: np.ndarray) -> Interval:
+        """Percentile bounds of what was read off every resample; NaN if most are not finite."""
         values = values[np.isfinite(values)]
         if len(values) < self.resamples / 2:
             return Interval(float("nan"), float("nan"))

@@ -34,6 +34,7 @@ def render(template: str, results: dict[str, Any], **more: Any) -> str:
         change=formats.change,
         interval=formats.interval,
         yaml=lambda tree: yaml.safe_dump(tree, sort_keys=False, allow_unicode=True),
+        bounds=lambda bounds: formats.change_interval(bounds, 2),
         tone=lambda verdict: TONES.get(verdict, "tie"),
         change_interval=lambda bounds: formats.change_interval([b and b - 1 for b in bounds]),
     )
@@ -55,6 +56,23 @@ def render_tables(results: dict[str, Any]) -> str:
             for table in results["tables"]
         },
     )
+
+
+def render_mal(results: dict[str, Any]) -> str:
+    """The page of `cabb experiment mal`."""
+    return render("mal.html.j2", results, chart=[_gains(table) for table in results["tables"]])
+
+
+def _gains(table: dict[str, Any]) -> Markup:
+    """Relative GAUC of every model against Base."""
+    rows = []
+    for row in table["rows"]:
+        against = row["gauc"]["against"]
+        if row["cost"] and against and all(map(formats.is_number, against["interval"])):
+            low, high = against["interval"]
+            tone = "good" if low > 0 else "bad" if high < 0 else "tie"
+            rows.append((row["name"], against["relative"], (low, high), tone))
+    return charts.changes(rows, "change in GAUC (right is better)", "Base")
 
 
 def _changes(table: dict[str, Any], target: str) -> Markup:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import hashlib
 import multiprocessing
 import os
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
@@ -70,10 +71,15 @@ class Plan(Settings):
 
 @dataclass(frozen=True)
 class Trial:
-    """What one trained variant says of the held-out and of the evaluation rows."""
+    """What one trained variant says of the held-out and of the evaluation rows.
+
+    Attributes:
+        cost: of the training that is judged: `seconds` of CPU, and for networks trainable `parameters`.
+    """
 
     held_out: Scores
     evaluation: Scores
+    cost: dict[str, float] = field(default_factory=dict)
 
 
 def run_trials(
@@ -158,35 +164,43 @@ def _trial(home: str, variant: Variant, plan: Plan, seed: int, result: str) -> t
         from experiments.boosting import Boosters
 
         boosters = Boosters(data, seed)
-        boosters.train(fit, held_out)
+        cost = _timed(lambda: boosters.train(fit, held_out))
         calibrating = boosters.score(held_out)
         if plan.refit:
-            boosters.retrain(everything)
+            cost = _timed(lambda: boosters.retrain(everything))
         judged = boosters.score(prepared.evaluation)
     else:
         from experiments.training import score, train
 
-        settings = variant.settings(plan.model, prepared, seed)
-        model = train(settings, data, fit)
-        calibrating = score(model, data, held_out)
+        settings, models = variant.settings(plan.model, prepared, seed), []
+        cost = _timed(lambda: models.append(train(settings, data, fit)))
+        calibrating = score(models[-1], data, held_out)
         if plan.refit:
-            model = train(settings, data, everything)
-        judged = score(model, data, prepared.evaluation)
+            cost = _timed(lambda: models.append(train(settings, data, everything)))
+        judged = score(models[-1], data, prepared.evaluation)
+        cost["parameters"] = sum(int(np.prod(v.shape)) for v in models[-1].trainable_variables)
     temporary = f"{result}.{os.getpid()}.tmp"
     with open(temporary, "wb") as file:
         np.savez(
             file,
             **{f"held_out/{output}": values for output, values in calibrating.items()},
             **{f"evaluation/{output}": values for output, values in judged.items()},
+            **{f"cost/{name}": value for name, value in cost.items()},
         )
     os.replace(temporary, result)
     return variant, seed
 
 
+def _timed(work: Callable[[], None]) -> dict[str, float]:
+    begin = time.process_time()
+    work()
+    return {"seconds": time.process_time() - begin}
+
+
 def _load(path: Path) -> Trial:
     with np.load(path) as file:
-        parts: dict[str, Scores] = {"held_out": {}, "evaluation": {}}
+        parts: dict[str, dict] = {"held_out": {}, "evaluation": {}, "cost": {}}
         for name in file.files:
             part, _, output = name.partition("/")
-            parts[part][output] = file[name]
+            parts[part][output] = file[name] if file[name].ndim else float(file[name])
     return Trial(**parts)

@@ -110,6 +110,7 @@ def _judge_head(
     label = clicks.label(output)
     candidate = clicks.candidate[output]
     baseline = clicks.baseline[output] if clicks.baseline is not None else None
+    ranked, weight = sums.weighted_binary(label)
     return {
         "output": output,
         "label": clicks.label_of_output[output],
@@ -119,6 +120,7 @@ def _judge_head(
         "base_rate": _number(label.mean() if len(label) else math.nan),
         "candidate": _scores(clicks.user, group, label, candidate, settings),
         "baseline": _scores(clicks.user, group, label, baseline, settings) if baseline is not None else None,
+        "click_order_gauc": _number(sums.gauc(clicks.user, ranked, clicks.event_time_us, weight).gauc),
         "change": _change(group, label, candidate, baseline, settings),
         "alpha_weighted": _alpha_weighted(label, clicks.alpha, candidate, baseline)
         if output == features.P_CABB
@@ -131,10 +133,11 @@ def _scores(
     user: np.ndarray, group: np.ndarray, label: np.ndarray, prediction: np.ndarray, settings: ReportSettings
 ) -> dict[str, Any]:
     state = sums.binary_sums(label, prediction)
-    grouped = sums.gauc(user, label, prediction)
+    ranked, weight = sums.weighted_binary(label)
+    grouped = sums.gauc(user, ranked, prediction, weight)
     values = {
         "ne": sums.normalized_entropy(state),
-        "auc": sums.auc(label, prediction),
+        "auc": sums.auc(ranked, prediction, weight),
         "gauc": grouped.gauc,
         "calibration": sums.calibration(state),
     }

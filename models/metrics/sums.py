@@ -87,6 +87,15 @@ def calibration(sums: np.ndarray) -> float:
     return float(sums[PREDICTION] / sums[POSITIVE]) if sums[POSITIVE] > 0 else float("nan")
 
 
+def weighted_binary(credit: np.ndarray, weight: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """(label, weight) of rows to be ranked by credit in [0, 1]: a row with credit is a positive of that
+    weight, one without a negative of weight 1 (MAL 3.1). Labels of 0 and 1 stay as they are."""
+    credit = np.asarray(credit, np.float64)
+    positive = credit > 0
+    own = np.where(positive, credit, 1.0)
+    return positive.astype(np.float64), own if weight is None else own * np.asarray(weight, np.float64)
+
+
 # --- AUC ----------------------------------------------------------------------------------------------------
 
 
@@ -95,7 +104,7 @@ def auc(label: np.ndarray, prediction: np.ndarray, weight: np.ndarray | None = N
 
     sum_pos w_i (sum_{neg below} w_j + 1/2 sum_{neg tied} w_j) / (W+ W-).
     """
-    value, _, _ = _auc_by_user(np.zeros(len(label), np.int64), label, prediction, weight)
+    value, _, _ = auc_by_user(np.zeros(len(label), np.int64), label, prediction, weight)
     return float(value[0]) if len(value) else float("nan")
 
 
@@ -139,7 +148,7 @@ def gauc(
     `user` is any array of ids. With weights, clicks(u) is the sum of the user's weights.
     """
     _, codes = np.unique(np.asarray(user), return_inverse=True)
-    value, mass, total = _auc_by_user(codes, label, prediction, weight)
+    value, mass, total = auc_by_user(codes, label, prediction, weight)
     counted = ~np.isnan(value)
     if total > 0 and not np.isfinite(np.asarray(prediction, np.float64)).all():
         return GroupedAUC(float("nan"), float("nan"))
@@ -150,7 +159,9 @@ def gauc(
     )
 
 
-def _auc_by_user(codes, label, prediction, weight):
+def auc_by_user(
+    codes: np.ndarray, label: np.ndarray, prediction: np.ndarray, weight: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray, float]:
     """AUC_u [users] (NaN with one class), weight of each user [users], total weight; codes are 0..users-1."""
     y = np.asarray(label, np.float64)
     p = np.asarray(prediction, np.float64)

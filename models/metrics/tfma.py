@@ -63,14 +63,14 @@ class CalibrationRatio(metric_types.Metric):
 
 
 class WeightedAUC(metric_types.Metric):
-    """AUC over fine bins of logit(p), ties count one half."""
+    """AUC over fine bins of logit(p), ties count one half; a fractional label weighs a positive."""
 
     def __init__(self, name: str = "weighted_auc"):
         super().__init__(_per_key(_AUCSums, sums.auc_of_histogram), name=name)
 
 
 class GAUC(metric_types.Metric):
-    """AUC within users, averaged by their clicks, over users with both classes."""
+    """AUC within users, averaged by their clicks, over users with both classes; labels as in WeightedAUC."""
 
     def __init__(self, name: str = "gauc"):
         super().__init__(_per_key(_UserRows, lambda rows: rows.gauc().gauc), name=name)
@@ -243,7 +243,9 @@ class _AUCSums(_Combiner):
     state_name = "_cabb_auc_sums"
 
     def reduce(self, rows):
-        return sums.auc_histogram(*_columns(rows, 3))
+        credit, prediction, weight = _columns(rows, 3)
+        label, weight = sums.weighted_binary(credit, weight)
+        return sums.auc_histogram(label, prediction, weight)
 
 
 class _PairedSums(_Combiner):
@@ -269,7 +271,9 @@ class _UserRows(_Combiner):
         return (*super().row(element), _user(element))
 
     def reduce(self, rows):
-        return UserRows(sums.user_hash(_user_column(rows)), *_columns(rows, 3))
+        credit, prediction, weight = _columns(rows, 3)
+        label, weight = sums.weighted_binary(credit, weight)
+        return UserRows(sums.user_hash(_user_column(rows)), label, prediction, weight)
 
 
 class UserRows:

@@ -7,6 +7,7 @@ import click
 _EXPERIMENTS: dict[str, str] = {
     "relatedness": "Which similarity finds the true relatedness of simulated stores",
     "tables": "Tables 1-3 of the paper on your data, with intervals and verdicts",
+    "mal": "multi-attribution learning: label combinations, peers and ablations",
     "rolling": "the same models week after week, pooled, against LightGBM",
     "recovery": "how much of a simulated truth the model finds",
     "windows": "what an attribution window of hours does to labels, base rates and NE",

@@ -40,7 +40,7 @@ def test_resamples_equal_resampled_rows(scored):
     group, label, weight, good, bad = scored
     occupied = np.bincount(group, minlength=sums.USER_GROUPS) > 0
     bootstrap = Bootstrap(occupied, seeds=3, resamples=20)
-    users, seeds = bootstrap._draws
+    users, seeds = bootstrap.draws
     plain = []
     for drawn, shares in zip(users, seeds, strict=True):
         times = np.zeros(sums.USER_GROUPS)

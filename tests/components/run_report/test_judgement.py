@@ -1,5 +1,7 @@
 """The report's numbers against plain references on synthetic scores."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -143,3 +145,26 @@ def test_undefined_metrics_have_a_reason() -> None:
     assert head["rows"] == 0
     assert head["candidate"]["undefined"]["ne"] == "there are no evaluation clicks"
     assert all(part["rows"] == [] for part in judge_slices(nobody, SETTINGS))
+
+
+def test_the_order_of_clicks_is_a_score_of_its_own() -> None:
+    clicks = scored_clicks()
+    head = judge_heads(clicks, SETTINGS)[0]
+    order = sums.gauc(clicks.user, clicks.labels[features.Y_ANY], clicks.event_time_us)
+    assert head["click_order_gauc"] == pytest.approx(order.gauc)
+
+
+def test_credit_is_ranked_as_a_weighted_positive_and_named_in_the_title() -> None:
+    clicks = scored_clicks()
+    credit = clicks.labels[features.Y_ANY] * np.where(np.arange(len(clicks)) % 2, 1.0, 0.25)
+    judged = replace(
+        clicks,
+        label_of_output={output: "credit_mta" for output in features.LABEL_OF_OUTPUT},
+        labels={"credit_mta": credit},
+    )
+    head = judge_heads(judged, SETTINGS)[0]
+    positive, weight = sums.weighted_binary(credit)
+    p = clicks.candidate[features.P_CONVERSION]
+    assert head["title"] == "Any conversion (credit_mta)"
+    assert head["candidate"]["auc"] == pytest.approx(sums.auc(positive, p, weight))
+    assert head["positives"] == positive.sum() and head["base_rate"] == pytest.approx(credit.mean())

@@ -202,3 +202,10 @@ def test_platt_recovers_a_planted_distortion(slope, intercept):
 
 def test_platt_of_one_class_is_the_identity():
     assert sums.fit_platt(np.zeros(5), np.full(5, 0.3)) == (1.0, 0.0)
+
+
+def test_credit_ranks_as_a_weighted_positive():
+    label, weight = sums.weighted_binary([0, 0.25, 1], [2, 2, 2])
+    assert label.tolist() == [0, 1, 1] and weight.tolist() == [2, 0.5, 2]
+    label, weight = sums.weighted_binary([0, 1])
+    assert label.tolist() == [0, 1] and weight.tolist() == [1, 1]

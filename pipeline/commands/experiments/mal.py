@@ -1,0 +1,83 @@
+"""`cabb experiment mal`: Tables 2, 3 and 4 of Multi-Attribution Learning on your data."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import click
+
+from pipeline.commands.experiments import setting
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@click.command()
+@setting.data_options("runs/mal")
+def command(config_path, output, world, users, seeds, holdout_days, refit, workers, settings) -> None:
+    """Compare models of attribution views: label combinations, multi-task peers, ablations of MAL.
+
+    Every click is labelled under four views; models learn some or all of them and are judged on how they rank
+    clicks by the primary view's credit (weighted AUC and GAUC). Writes mal.json and mal.html below the
+    output.
+
+    \b
+    Examples:
+      cabb experiment mal --world long_journeys
+      cabb experiment mal --config my-store.yaml --no-refit --holdout-days 1
+    """
+    from rich.console import Console
+
+    from experiments import mal, report
+    from experiments.page import render_mal
+    from experiments.prepare import prepare
+    from experiments.trials import run_trials
+
+    console = Console()
+    config = setting.configured(config_path, output, world, users, (*settings, "model.model=mal"))
+    recipe = setting.recipe_of(config, {"taxonomy_cf": config.similarity})
+    prepared = prepare(recipe, config.output / "data", lambda text: console.print(f"{text} ..."))
+    # Clicks of the last days before evaluation are too young for credits: held-out days lie before those.
+    young = math.ceil(config.resolved_attribution().label_days)
+    plan = setting.plan_of(config, seeds, holdout_days + young, refit)
+    wanted = [each for primary in mal.PRIMARIES for each in mal.variants(primary).values()]
+    with setting.training_progress(console) as done:
+        trials = run_trials(prepared, wanted, plan, config.output / "trials", workers=workers, done=done)
+    results = {"name": setting.data_name(config), **mal.compose(trials, prepared, plan)}
+    report.write_json(results, config.output / "mal.json")
+    page = config.output / "mal.html"
+    page.write_text(render_mal(results), encoding="utf-8")
+    _print(results, console)
+    console.print(f"page: {page}", highlight=False, soft_wrap=True)
+
+
+def _print(results: dict, console: Console) -> None:
+    """The tables and the verdicts, in short."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from components.run_report import formats
+
+    for table in results["tables"]:
+        view = Table(title=f"Table {table['number']}: {table['title']}", title_justify="left", box=None)
+        view.add_column("variant", no_wrap=True)
+        for heading in ("GAUC", "against Base", "95 %", "AUC", "against Base", "parameters", "CPU s"):
+            view.add_column(heading, justify="right")
+        for row in table["rows"]:
+            against, cost = row["gauc"]["against"], row["cost"]
+            view.add_row(
+                row["name"],
+                formats.decimal(row["gauc"]["value"], 4),
+                formats.change(against["relative"], 2) if against else "",
+                formats.change_interval(against["interval"], 2) if against else "",
+                formats.decimal(row["auc"]["value"], 4),
+                formats.change(row["auc"]["against"]["relative"], 2) if against else "",
+                formats.count(cost["parameters"]) if cost else "",
+                formats.decimal(cost["seconds"], 1) if cost else "",
+            )
+        console.print(view)
+    for claim in results["claims"]:
+        colour = {"holds": "green", "does not hold": "red"}.get(claim["verdict"], "yellow")
+        words = f": {claim['words']} ({claim['primary']}). {claim['why']}"
+        console.print(Text.assemble((claim["verdict"], colour), words))
