@@ -20,7 +20,8 @@ import numpy as np
 
 from schemas.errors import InputError
 from serving import wire
-from serving.requests import Features, Requests, features_of_metadata, scores
+from serving.requests import Features, Requests, as_columns, features_of_metadata, scores
+from serving.score_log import ScoreLog
 
 DEADLINE_S = 1.0
 MAX_MESSAGE_BYTES = 64 << 20
@@ -65,6 +66,7 @@ class _Calls:
         deadline_s: seconds for one call, repetitions included.
         version: a version, or `label`; neither is the newest.
         label: a version's label in the server's configuration.
+        log: keeps a sample of what is scored.
     """
 
     _open: Any
@@ -77,13 +79,14 @@ class _Calls:
         deadline_s: float = DEADLINE_S,
         version: int | None = None,
         label: str | None = None,
+        log: ScoreLog | None = None,
     ):
         if version is not None and label is not None:
             raise InputError("a client asks for a version or a label, not both")
         self._channel = self._open(address, _OPTIONS)
         self._model, self._version, self._label = model, version, label
         self._requests = self._requests_of(features) if features is not None else None
-        self._deadline_s = deadline_s
+        self._deadline_s, self._log = deadline_s, log
         self._predict = self._channel.unary_unary(
             wire.PREDICT, wire.PredictRequest.SerializeToString, wire.PredictResponse.FromString
         )
@@ -95,6 +98,13 @@ class _Calls:
 
     def _requests_of(self, features: Features) -> Requests:
         return Requests(features, self._model, self._version, self._label)
+
+    def _scores(self, response: Any, *columns: Any) -> dict[str, np.ndarray]:
+        found = scores(response)
+        if self._log is not None:
+            given = {name: each for part in columns for name, each in as_columns(part).items()}
+            self._log.write(given, found, response.model_spec.version.value)
+        return found
 
     def _metadata_request(self) -> Any:
         request = wire.MetadataRequest(metadata_field=["signature_def"])
@@ -138,7 +148,7 @@ class Client(_Calls):
             ScoringError: the server refused, or did not answer in time.
         """
         request = self._ready().score(columns, outputs)
-        return scores(self._ask(self._predict, request, deadline_s))
+        return self._scores(self._ask(self._predict, request, deadline_s), columns)
 
     def rank(
         self,
@@ -158,7 +168,7 @@ class Client(_Calls):
         Raises: as `score`.
         """
         request = self._ready().rank(user, candidates, outputs)
-        return scores(self._ask(self._predict, request, deadline_s))
+        return self._scores(self._ask(self._predict, request, deadline_s), user, candidates)
 
     def _ready(self) -> Requests:
         _ = self.features
@@ -198,7 +208,7 @@ class AsyncClient(_Calls):
     ) -> dict[str, np.ndarray]:
         """Outputs by name; see `Client.score`."""
         request = (await self._ready()).score(columns, outputs)
-        return scores(await self._ask(self._predict, request, deadline_s))
+        return self._scores(await self._ask(self._predict, request, deadline_s), columns)
 
     async def rank(
         self,
@@ -209,7 +219,7 @@ class AsyncClient(_Calls):
     ) -> dict[str, np.ndarray]:
         """Outputs by name, each [candidates]; see `Client.rank`."""
         request = (await self._ready()).rank(user, candidates, outputs)
-        return scores(await self._ask(self._predict, request, deadline_s))
+        return self._scores(await self._ask(self._predict, request, deadline_s), user, candidates)
 
     async def _ready(self) -> Requests:
         await self.features()

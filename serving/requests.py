@@ -116,7 +116,7 @@ class Requests:
         Raises:
             InputError: a missing column, columns of different lengths, or a value of the wrong kind.
         """
-        given = self._complete(_mapping(columns))
+        given = self._complete(as_columns(columns))
         rows = _rows(self.features, given)
         request = self._request(SIGNATURE, outputs)
         for name, feature in self.features.items():
@@ -135,7 +135,7 @@ class Requests:
         Raises:
             InputError: see `score`; a feature that both give; a feature of the user that is not one value.
         """
-        columns = _mapping(candidates)
+        columns = as_columns(candidates)
         both = sorted(columns.keys() & user.keys() & self.features.keys())
         if both:
             raise InputError(f"{', '.join(both)}: given for the user and for the candidates; give each once")
@@ -189,7 +189,12 @@ def _values(tensor: Any) -> np.ndarray:
     return np.array(tensor.int_val, np.int32) if whole else np.array(tensor.float_val, np.float32)
 
 
-def _mapping(columns: Any) -> Mapping[str, Any]:
+def as_columns(columns: Any) -> Mapping[str, Any]:
+    """Columns by name of a mapping or an Arrow table.
+
+    Raises:
+        InputError: it is neither.
+    """
     if isinstance(columns, Mapping):
         return columns
     if hasattr(columns, "schema") and hasattr(columns, "column"):  # Arrow, without importing it

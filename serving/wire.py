@@ -31,6 +31,12 @@ _MESSAGES = {
     "MetadataResponse": "ModelSpec model_spec = 1; map Any metadata = 2",
     "TensorInfo": "int32 dtype = 2; TensorShape tensor_shape = 3",
     "Signature": "map TensorInfo inputs = 1; map TensorInfo outputs = 2",
+    "BytesList": "bytes* value = 1",
+    "FloatList": "float* value = 1",
+    "Int64List": "int64* value = 1",
+    "ExampleFeature": "BytesList bytes_list = 1; FloatList float_list = 2; Int64List int64_list = 3",
+    "ExampleFeatures": "map ExampleFeature feature = 1",
+    "Example": "ExampleFeatures features = 1",
     "SignatureMap": "map Signature signature_def = 1",
 }
 """Fields as `type name = number`; `*` repeats, `map T` is a map from string to T."""
@@ -81,3 +87,4 @@ PredictResponse = _BUILT["PredictResponse"]
 MetadataRequest = _BUILT["MetadataRequest"]
 MetadataResponse = _BUILT["MetadataResponse"]
 SignatureMap = _BUILT["SignatureMap"]
+Example = _BUILT["Example"]

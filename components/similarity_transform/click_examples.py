@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -32,6 +31,7 @@ from components.similarity_transform.labels import (
 from components.similarity_transform.timeline import Timeline
 from models import features as names
 from schemas.events import PURCHASE
+from schemas.tfrecord import framed
 
 TRAIN, HOLDOUT, EVAL = "train", "holdout", "eval"
 ALPHA_BINS = 20
@@ -171,24 +171,9 @@ def write_examples(columns: dict[str, np.ndarray | pa.Array], path: Path) -> Non
     gzip = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
     with open(temporary, "wb") as file:
         for batch in record_batches(columns):
-            file.write(gzip.compress(_framed(encoder.encode(batch))))
+            file.write(gzip.compress(framed(encoder.encode(batch))))
         file.write(gzip.flush())
     os.replace(temporary, path)
-
-
-def _framed(records: list[bytes]) -> bytes:
-    """TFRecord framing: length, its masked CRC-32C, data, its masked CRC-32C."""
-    from google_crc32c import value as crc32c
-
-    def masked(data: bytes) -> bytes:
-        crc = crc32c(data)
-        return struct.pack("<I", (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF)
-
-    parts = []
-    for record in records:
-        length = struct.pack("<Q", len(record))
-        parts += (length, masked(length), record, masked(record))
-    return b"".join(parts)
 
 
 def count_labels(

@@ -39,6 +39,7 @@ EXIT_FAILED = 1
 )
 @click.option("--store", help="`sqlite` or redis://host:port/db [what the run's settings say].")
 @click.option("--json", "row", help="One row as a JSON object, or columns of several.")
+@click.option("--log", type=click.Path(path_type=Path), help="Folder that keeps what is scored.")
 @click.option("--address", default="127.0.0.1:8500", show_default=True, help="host:port of the gRPC API.")
 @click.option("--model", default="cabb", show_default=True, help="Name of the model on the server.")
 @click.option("--version", type=click.IntRange(0), help="A version (default: the newest).")
@@ -57,6 +58,7 @@ def score(
     serving_dir: Path | None,
     store: str | None,
     row: str | None,
+    log: Path | None,
     address: str,
     model: str,
     version: int | None,
@@ -83,9 +85,11 @@ def score(
         columns = user_columns(user, items, at, context, serving_dir or default_serving_dir(), store)
 
     from serving.client import Client, ScoringError
+    from serving.score_log import ScoreLog
 
     try:
-        with Client(address, model, deadline_s=deadline, version=version, label=label) as client:
+        keep = ScoreLog(log, share=1.0, max_rows=batch) if log else None
+        with Client(address, model, None, deadline, version, label, keep) as client:
             if user is not None:
                 scored = client.score(columns)
                 click.echo(json.dumps({"item": items, **{n: v.tolist() for n, v in scored.items()}}))

@@ -89,7 +89,7 @@ def test_what_is_served_is_what_was_trained(transformed, trained):
     graph, _, _ = transformed
     loaded, _, arguments = trained
     data = click_examples.columns(200, seed=8)
-    examples = click_examples.serialized(data)
+    examples = click_examples.serialized(data | credits(data))
     spec = graph.raw_feature_spec()
     transformed_rows = graph.transform_features_layer()(tf.io.parse_example(examples, spec))
     expected = loaded.model(

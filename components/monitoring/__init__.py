@@ -1,0 +1,1 @@
+"""What serving sees and how well its scores hold, against what the model learned from."""
