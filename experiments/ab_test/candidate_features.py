@@ -123,17 +123,11 @@ def candidate_features(
 def _taken(events: Timeline, row: np.ndarray, user: np.ndarray) -> Timeline:
     """Some rows of a timeline as a timeline of other users; sessions stay apart between them."""
     session = user.astype(np.int64) * (int(events.session.max()) + 1) + events.session[row]
+    columns = {name: values[row] for name, values in vars(events).items() if isinstance(values, np.ndarray)}
+    columns |= {"user": user, "session": np.unique(session, return_inverse=True)[1]}
     return replace(
         events,
-        **{
-            name: getattr(events, name)[row]
-            for name in ("time", "day", "hour", "weekday", "session_name", "item", "leaf", "advertiser")
-        },
-        event_type=events.event_type[row],
-        is_click=events.is_click[row],
-        in_eval=events.in_eval[row],
-        user=user,
+        **columns,
         names={**events.names, "user_id": events.strings("user_id", row[np.diff(user, prepend=-1) > 0])},
-        session=np.unique(session, return_inverse=True)[1],
         columns={name: column.take(pa.array(row)) for name, column in events.columns.items()},
     )

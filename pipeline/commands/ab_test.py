@@ -69,7 +69,7 @@ def ab_test(
       cabb ab-test --control runs/ab/runs/<first> --treatment runs/ab/runs/latest
     """
     os.environ["TF_USE_LEGACY_KERAS"] = "1"
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from components.run_report.results import write_whole
     from experiments.run_artifacts import find_run
 

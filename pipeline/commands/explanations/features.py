@@ -47,7 +47,7 @@ def command(run: Path, output: Path | None, repeats: int, rows: int, seed: int) 
       cabb explain features --run my-results/runs/latest --repeats 10
     """
     os.environ["TF_USE_LEGACY_KERAS"] = "1"
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from components.run_report.results import write_whole
     from experiments.feature_importance.findings import findings
     from experiments.feature_importance.page import render
