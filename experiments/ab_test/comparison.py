@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,32 +28,40 @@ GOALS = ("value", "ordered", "caba_rate")
 
 
 def compare(
-    shown: Mapping[str, Shown], control: str, treatment: str, catalog: Catalog, seed: int = 0
+    shown: Mapping[str, Sequence[Shown]], control: str, treatment: str, catalog: Catalog, seed: int = 0
 ) -> dict[str, Any]:
     """Means of every arm, lifts of the treatment, and the power statement; JSON types only.
 
-    Means are exact given the shoppers' truth. Intervals resample users, the same draw for both arms.
+    Means are exact given the shoppers' truth, and over the trainings of an arm. Intervals draw users, the
+    same for both arms, and trainings, each arm's by themselves; few trainings understate their own spread.
+
+    Args:
+        shown: arm -> what each of its trainings leads to, for the same users.
     """
-    users = len(shown[control].distance)
+    users = len(shown[control][0].distance)
     rng = np.random.default_rng(seed)
-    weights = rng.multinomial(users, np.full(users, 1 / users), size=RESAMPLES).astype(np.float32)
+    drawn = rng.multinomial(users, np.full(users, 1 / users), size=RESAMPLES).astype(np.float32)
     whole = np.ones((1, users), np.float32)
+    trainings = {name: _shares(rng, len(each)) for name, each in shown.items()}
     arms = []
     for name, each in shown.items():
-        means = {metric: _measured(each, metric, whole, catalog)[0] for metric in METRICS}
-        items = len(np.unique(each.items))
-        arms.append({"name": name, **{k: float(v) for k, v in means.items()}, "distinct_items": items})
+        means = {metric: float(_mean(each, metric, whole, catalog)[0]) for metric in METRICS}
+        items = float(np.mean([len(np.unique(one.items)) for one in each]))
+        arms.append({"name": name, "trainings": len(each), **means, "distinct_items": items})
+    mean_of = {arm["name"]: arm for arm in arms}
+    tails = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
     lifts = {}
     for metric in METRICS:
-        old, new = (_measured(shown[name], metric, weights, catalog) for name in (control, treatment))
-        before, after = (_measured(shown[name], metric, whole, catalog)[0] for name in (control, treatment))
-        interval = [float(bound) for bound in np.quantile(new - old, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])]
-        relative = [float(bound) for bound in np.quantile(new / old - 1, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])]
+        old, new = (
+            _mean(shown[name], metric, drawn, catalog, trainings[name]) for name in (control, treatment)
+        )
+        before, after = mean_of[control][metric], mean_of[treatment][metric]
+        interval = [float(bound) for bound in np.quantile(new - old, tails)]
         lifts[metric] = {
-            "difference": float(after - before),
+            "difference": after - before,
             "interval": interval,
-            "relative": float(after / before - 1),
-            "relative_interval": relative,
+            "relative": after / before - 1,
+            "relative_interval": [float(bound) for bound in np.quantile(new / old - 1, tails)],
             "verdict": "higher" if interval[0] > 0 else "lower" if interval[1] < 0 else "cannot tell",
         }
     return {
@@ -66,6 +74,23 @@ def compare(
             metric: _power(shown[control], shown[treatment], metric) for metric in ("value", "ordered")
         },
     }
+
+
+def _shares(rng: np.random.Generator, trainings: int) -> np.ndarray:
+    """How much each training counts in every resample, [RESAMPLES, trainings]."""
+    return rng.multinomial(trainings, np.full(trainings, 1 / trainings), size=RESAMPLES) / trainings
+
+
+def _mean(
+    arm: Sequence[Shown],
+    metric: str,
+    weights: np.ndarray,
+    catalog: Catalog,
+    shares: np.ndarray | None = None,
+) -> np.ndarray:
+    """Mean over trainings (by their shares, if given) of a metric under resampled users, [resamples]."""
+    measured = np.stack([_measured(each, metric, weights, catalog) for each in arm], axis=1)
+    return measured.mean(axis=1) if shares is None else (measured * shares).sum(axis=1)
 
 
 def _measured(arm: Shown, metric: str, weights: np.ndarray, catalog: Catalog) -> np.ndarray:
@@ -83,20 +108,29 @@ def _measured(arm: Shown, metric: str, weights: np.ndarray, catalog: Catalog) ->
     return (weights @ values) / weights.sum(axis=1)
 
 
-def _power(control: Shown, treatment: Shown, metric: str) -> dict[str, float]:
+def _power(control: Sequence[Shown], treatment: Sequence[Shown], metric: str) -> dict[str, float | None]:
     """Smallest relative change that is found 4 times in 5, and the users a live test would need.
 
     live: users split in halves, each sees one arm and does one thing. paired: every user sees both under
-    common random numbers. exact: the same by true probabilities, which is what is reported here.
+    common random numbers. exact: the same by true probabilities. The spread is that of the first trainings,
+    the effect that of all.
     """
-    one, other = control.drawn[metric], treatment.drawn[metric]
-    users, mean = len(one), float(control.expected[metric].mean())
-    spread = float(one.var(ddof=1) + other.var(ddof=1))
-    difference = treatment.expected[metric] - control.expected[metric]
-    effect = abs(float(difference.mean()))
+    one, other = control[0], treatment[0]
+    users, mean = len(one.distance), float(one.expected[metric].mean())
+    spread = float(one.drawn[metric].var(ddof=1) + other.drawn[metric].var(ddof=1))
+    effect = abs(
+        np.mean([each.expected[metric].mean() for each in treatment])
+        - np.mean([each.expected[metric].mean() for each in control])
+    )
+    scale = POWER_Z / np.sqrt(users) / mean
+
+    def paired(kind: str) -> float:
+        difference = getattr(other, kind)[metric] - getattr(one, kind)[metric]
+        return scale * float(difference.std(ddof=1))
+
     return {
-        "detectable_live": POWER_Z * np.sqrt(spread / (users / 2)) / mean,
-        "detectable_paired": POWER_Z * float((other - one).std(ddof=1)) / np.sqrt(users) / mean,
-        "detectable_exact": POWER_Z * float(difference.std(ddof=1)) / np.sqrt(users) / mean,
+        "detectable_live": scale * float(np.sqrt(2 * spread)),
+        "detectable_paired": paired("drawn"),
+        "detectable_exact": paired("expected"),
         "live_users_for_this_effect": float(np.ceil(2 * POWER_Z**2 * spread / effect**2)) if effect else None,
     }

@@ -26,6 +26,9 @@ Columns = Mapping[str, np.ndarray | pa.Array]
 Arm = Callable[[Columns, tuple[int, int]], np.ndarray]
 """Columns of the candidates and their shape [users, candidates] -> p_conversion of each."""
 
+Key = tuple[str, int]
+"""An arm and the number of its training."""
+
 CONTEXTS = ["channel", "device", "country"]
 REFERENCES = ("random list", "clicks alone", "oracle")
 """Lists without a model: any order; click probability x value; the true gain of a click x the true click
@@ -55,34 +58,43 @@ class LoopSettings(Settings):
 def run_loop(
     world: World,
     days: tuple[date, date],
-    arms: Mapping[str, Arm],
+    arms: Mapping[Key, Arm],
     popularity: Popularity,
     settings: LoopSettings,
     progress: Callable[[int], None] = lambda users: None,
-) -> dict[str, Shown]:
-    """What the lists of every arm and of `REFERENCES` lead to, by user.
+) -> dict[Key, Shown]:
+    """What the lists of every arm's trainings and of `REFERENCES` lead to, by user.
 
     All arms see the same users, candidates, click model and random numbers.
 
     Args:
         days: the first on which users come, and the one after the last.
+        arms: (arm, number of the training) -> its scores.
         popularity: that of the run that trained the arms (`popularity_of`).
         progress: told how many users are done.
 
     Raises:
         InputError: fewer users come on these days.
     """
-    parts: dict[str, list[Shown]] = {name: [] for name in (*arms, *REFERENCES)}
+    parts: dict[Key, list[Shown]] = {key: [] for key in (*arms, *((name, 0) for name in REFERENCES))}
     done = 0
     shop: _Shop | None = None
     for number, (store, audience) in enumerate(audiences(world, days, settings.users)):
         if shop is None:
             shop = _Shop(store, settings.clicks)
-        for name, shown in _shown(shop, popularity, audience, arms, settings, number).items():
-            parts[name].append(shown)
+        for key, shown in _shown(shop, popularity, audience, arms, settings, number).items():
+            parts[key].append(shown)
         done += len(audience)
         progress(done)
-    return {name: joined(each) for name, each in parts.items()}
+    return {key: joined(each) for key, each in parts.items()}
+
+
+def by_arm(shown: Mapping[Key, Shown]) -> dict[str, list[Shown]]:
+    """Arm -> its trainings."""
+    arms: dict[str, list[Shown]] = {}
+    for (name, _), each in shown.items():
+        arms.setdefault(name, []).append(each)
+    return arms
 
 
 class _Shop:
@@ -105,10 +117,10 @@ def _shown(
     shop: _Shop,
     popularity: Popularity,
     audience: Audience,
-    arms: Mapping[str, Arm],
+    arms: Mapping[Key, Arm],
     settings: LoopSettings,
     number: int,
-) -> dict[str, Shown]:
+) -> dict[Key, Shown]:
     rng = np.random.default_rng([settings.seed, number])
     shoppers, catalog, at = shop.store.shoppers, shop.store.catalog, audience.at
     items = candidates(shoppers, at.page, settings.candidates, rng)
@@ -132,10 +144,11 @@ def _shown(
         if settings.value == "price"
         else truth.p_order - truth.p_order_without[:, None]
     )
-    scores = {name: clicked * arm(columns, items.shape) * value for name, arm in arms.items()}
-    scores |= dict(zip(REFERENCES, (anything, clicked * value, truth.attraction * gain), strict=True))
+    scores = {key: clicked * arm(columns, items.shape) * value for key, arm in arms.items()}
+    known = (anything, clicked * value, truth.attraction * gain)
+    scores |= {(name, 0): score for name, score in zip(REFERENCES, known, strict=True)}
     return {
-        name: show(
+        key: show(
             score,
             items,
             truth,
@@ -145,5 +158,5 @@ def _shown(
             shoppers.relatedness,
             settings.places,
         )
-        for name, score in scores.items()
+        for key, score in scores.items()
     }

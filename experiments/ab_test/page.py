@@ -108,7 +108,7 @@ def render(results: Mapping[str, Any]) -> str:
                             [
                                 each["name"],
                                 *(_number(metric, each[metric]) for metric in METRICS),
-                                f"{each['distinct_items']:,}",
+                                f"{each['distinct_items']:,.0f}",
                             ]
                             for each in results["arms"]
                         ],
@@ -155,6 +155,14 @@ def render(results: Mapping[str, Any]) -> str:
             ),
         ],
     )
+
+
+def _trainings(results: Mapping[str, Any]) -> str:
+    count = {arm["name"]: arm["trainings"] for arm in results["arms"]}
+    one, other = count[results["control"]], count[results["treatment"]]
+    if one == other == 1:
+        return "one training of either arm, whose luck the intervals do not know"
+    return f"{one} trainings of {results['control']} and {other} of {results['treatment']}"
 
 
 def _title(metric: str) -> str:

@@ -29,8 +29,22 @@ _SAME = {
 
 
 @click.command(name="ab-test")
-@click.option("--control", required=True, type=click.Path(path_type=Path), help="Folder of a run.")
-@click.option("--treatment", required=True, type=click.Path(path_type=Path), help="Folder of another run.")
+@click.option(
+    "--control",
+    "controls",
+    required=True,
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Folder of a run; of several trainings (model.seed) the mean counts.",
+)
+@click.option(
+    "--treatment",
+    "treatments",
+    required=True,
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Folder of another run; may repeat likewise.",
+)
 @click.option(
     "--output", type=click.Path(path_type=Path), help="Where page and JSON go [treatment's folder]."
 )
@@ -48,8 +62,8 @@ _SAME = {
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of candidates and draws.")
 def ab_test(
-    control: Path,
-    treatment: Path,
+    controls: tuple[Path, ...],
+    treatments: tuple[Path, ...],
     output: Path | None,
     users: int,
     candidates: int,
@@ -67,6 +81,9 @@ def ab_test(
       cabb run --output runs/ab --set model.model=last_click
       cabb run --output runs/ab
       cabb ab-test --control runs/ab/runs/<first> --treatment runs/ab/runs/latest
+
+    The luck of a training is easily larger than what there is to find: give several runs of either arm
+    (--set model.seed=2) by repeating --control and --treatment.
     """
     os.environ["TF_USE_LEGACY_KERAS"] = "1"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -74,15 +91,17 @@ def ab_test(
     from experiments.run_artifacts import find_run
 
     console = Console()
-    runs = [find_run(control), find_run(treatment)]
-    refuse_unequal(*runs)
+    runs = [[find_run(each) for each in arm] for arm in (controls, treatments)]
+    first = runs[0][0]
+    for each in (*runs[0], *runs[1]):
+        refuse_unequal(first, each)
     names = arm_names(*runs)
 
     from components.similarity_transform.labels import LabelSettings
     from experiments.ab_test.arms import p_conversion
     from experiments.ab_test.candidate_features import popularity_of
     from experiments.ab_test.comparison import compare
-    from experiments.ab_test.loop import CONTEXTS, LoopSettings, run_loop
+    from experiments.ab_test.loop import CONTEXTS, LoopSettings, by_arm, run_loop
     from experiments.ab_test.page import render
     from experiments.served_model import ServedModel
     from schemas.events import LogSource
@@ -90,23 +109,24 @@ def ab_test(
     from simulator.taxonomy import Taxonomy
     from simulator.worlds import World
 
-    world = runs[0].configured("store", World)
+    world = first.configured("store", World)
     catalog = build_catalog(world, Taxonomy())
     if candidates >= len(catalog.leaf) or places > candidates:
         raise InputError(f"{places} places and {candidates} candidates do not fit; choose fewer")
     settings = LoopSettings(users=users, candidates=candidates, places=places, value=value, seed=seed)
     with console.status("loading models"):
         arms = {
-            name: partial(p_conversion, ServedModel(each.model))
-            for name, each in zip(names, runs, strict=True)
+            (name, number): partial(p_conversion, ServedModel(each.model))
+            for name, arm in zip(names, runs, strict=True)
+            for number, each in enumerate(arm)
         }
         popularity = popularity_of(
-            Path(runs[0].place["Sessions"]),
-            runs[0].configured("labels", LabelSettings),
+            Path(first.place["Sessions"]),
+            first.configured("labels", LabelSettings),
             LogSource(events=["simulated"], context_columns=CONTEXTS),
         )
     days = tuple(
-        date.fromisoformat(runs[0].place[name]) for name in ("Evaluation starts", "Evaluation ends before")
+        date.fromisoformat(first.place[name]) for name in ("Evaluation starts", "Evaluation ends before")
     )
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task("users", total=users)
@@ -117,12 +137,12 @@ def ab_test(
         "world": f"world {world.name}",
         "settings": settings.model_dump(mode="json"),
         "runs": {
-            name: {"key": each.results["run"]["key"], "model": each.settings.model}
-            for name, each in zip(names, runs, strict=True)
+            name: [{"key": each.results["run"]["key"], "seed": each.settings.seed} for each in arm]
+            for name, arm in zip(names, runs, strict=True)
         },
-        **compare(shown, *names, catalog),
+        **compare(by_arm(shown), *names, catalog),
     }
-    folder = output or (treatment if treatment.is_dir() else treatment.parent)
+    folder = output or (treatments[0] if treatments[0].is_dir() else treatments[0].parent)
     write_whole(folder / RESULTS_FILE, json.dumps(results, indent=1, allow_nan=False) + "\n")
     write_whole(folder / PAGE_FILE, render(results))
     _show(results, console)
@@ -142,9 +162,19 @@ def refuse_unequal(control: RunArtifacts, treatment: RunArtifacts) -> None:
             raise InputError(f"the two runs have {words}; train both arms on the same store and days")
 
 
-def arm_names(control: RunArtifacts, treatment: RunArtifacts) -> tuple[str, str]:
-    """The models' names if they differ."""
-    one, other = control.settings.model, treatment.settings.model
+def arm_names(controls: list[RunArtifacts], treatments: list[RunArtifacts]) -> tuple[str, str]:
+    """The models' names if they differ.
+
+    Raises:
+        InputError: an arm has runs of different models.
+    """
+    models = []
+    for arm in (controls, treatments):
+        found = sorted({each.settings.model for each in arm})
+        if len(found) > 1:
+            raise InputError(f"one arm has runs of {' and '.join(found)}; give each model an arm of its own")
+        models += found
+    one, other = models
     return (one, other) if one != other else (f"{one} (control)", f"{other} (treatment)")
 
 
@@ -161,7 +191,7 @@ def _show(results: dict[str, Any], console: Console) -> None:
             f"{each['value']:.4f}",
             *(f"{100 * each[name]:.2f} %" for name in ("ordered", "clicked", "caba_rate")),
             *(f"{each[name]:.2f}" for name in ("distance", "leaves")),
-            f"{each['distinct_items']:,}",
+            f"{each['distinct_items']:,.0f}",
         )
     console.print(table)
     console.print(answer(results), style="bold", highlight=False)

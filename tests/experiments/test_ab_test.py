@@ -16,7 +16,7 @@ from components.similarity_transform.timeline import timeline
 from experiments.ab_test.arms import OUTCOMES
 from experiments.ab_test.candidate_features import candidate_features, history, shelf
 from experiments.ab_test.comparison import compare
-from experiments.ab_test.loop import CONTEXTS, LoopSettings, run_loop
+from experiments.ab_test.loop import CONTEXTS, LoopSettings, by_arm, run_loop
 from experiments.ab_test.page import answer, render, sentences
 from schemas.errors import InputError
 from schemas.events import IMPRESSION, LogSource
@@ -117,12 +117,12 @@ def shown(shop):
     def dear(columns, shape):
         return 1 / (1 + columns["price"].reshape(shape).astype(float)) ** 2
 
-    arms = {"rate": by_rate, "same": again, "cheap": dear}
-    return run_loop(WORLD, DAYS, arms, shop[-1], SETTINGS)
+    arms = {("rate", 0): by_rate, ("same", 0): again, ("cheap", 0): dear}
+    return by_arm(run_loop(WORLD, DAYS, arms, shop[-1], SETTINGS))
 
 
 def test_every_arm_shows_every_user_a_list(shown):
-    for each in shown.values():
+    for (each,) in shown.values():
         assert each.items.shape == (500, 5)
         assert (np.diff(np.sort(each.items, axis=1), axis=1) > 0).all()
         assert set(each.expected) == set(each.drawn) == set(OUTCOMES)
@@ -133,7 +133,7 @@ def test_identical_arms_differ_by_exactly_nothing(shown):
     for metric, lift in results["lifts"].items():
         assert lift["difference"] == 0 and lift["interval"] == [0, 0], metric
         assert lift["verdict"] == "cannot tell"
-    np.testing.assert_array_equal(shown["rate"].drawn["value"], shown["same"].drawn["value"])
+    np.testing.assert_array_equal(shown["rate"][0].drawn["value"], shown["same"][0].drawn["value"])
     assert results["power"]["value"]["detectable_paired"] == 0
     assert results["power"]["value"]["live_users_for_this_effect"] is None
 
@@ -161,13 +161,27 @@ def test_the_loop_repeats_and_depends_on_its_seed(shop, shown):
     def flat(columns, shape):
         return np.ones(shape)
 
-    one, other = (run_loop(WORLD, DAYS, {"flat": flat}, shop[-1], small) for _ in range(2))
-    np.testing.assert_array_equal(one["flat"].items, other["flat"].items)
-    np.testing.assert_array_equal(one["oracle"].drawn["value"], other["oracle"].drawn["value"])
+    arms = {("flat", 0): flat}
+    one, other = (run_loop(WORLD, DAYS, arms, shop[-1], small) for _ in range(2))
+    for key in one:
+        np.testing.assert_array_equal(one[key].items, other[key].items)
+        np.testing.assert_array_equal(one[key].drawn["value"], other[key].drawn["value"])
     # An arm that knows nothing ranks by clicks alone: both are given the same click model.
-    np.testing.assert_array_equal(one["flat"].items, one["clicks alone"].items)
-    moved = run_loop(WORLD, DAYS, {"flat": flat}, shop[-1], small.model_copy(update={"seed": 1}))
-    assert (moved["flat"].items != one["flat"].items).any()
+    np.testing.assert_array_equal(one["flat", 0].items, one["clicks alone", 0].items)
+    moved = run_loop(WORLD, DAYS, arms, shop[-1], small.model_copy(update={"seed": 1}))
+    assert (moved["flat", 0].items != one["flat", 0].items).any()
+
+
+def test_the_luck_of_trainings_widens_the_interval(shown):
+    """Two trainings that differ are a mean between them, with an interval that reaches both."""
+    catalog = Store(WORLD).catalog
+    both = shown | {"lucky or not": [*shown["oracle"], *shown["random list"]]}
+    results = compare(both, "clicks alone", "lucky or not", catalog)
+    arm = {each["name"]: each["value"] for each in results["arms"]}
+    assert arm["lucky or not"] == pytest.approx((arm["oracle"] + arm["random list"]) / 2)
+    low, high = results["lifts"]["value"]["interval"]
+    assert low < arm["random list"] - arm["clicks alone"] + 1e-9
+    assert high > arm["oracle"] - arm["clicks alone"] - 1e-9
 
 
 def test_days_of_another_world_are_refused(shop):

@@ -29,9 +29,11 @@ def test_a_run_of_other_settings_is_told_so() -> None:
     old = run()
     old.results["configuration"]["model"]["shuffle_stars"] = 1
     with pytest.raises(InputError, match=r"another version of cabb.*model\.shuffle_stars"):
-        arm_names(old, run())
+        arm_names([old], [run()])
 
 
 def test_arms_are_called_by_their_models() -> None:
-    assert arm_names(run("last_click"), run()) == ("last_click", "cabb")
-    assert arm_names(run(), run()) == ("cabb (control)", "cabb (treatment)")
+    assert arm_names([run("last_click")], [run(), run()]) == ("last_click", "cabb")
+    assert arm_names([run()], [run()]) == ("cabb (control)", "cabb (treatment)")
+    with pytest.raises(InputError, match="runs of cabb and last_click"):
+        arm_names([run("last_click"), run()], [run()])
