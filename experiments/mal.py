@@ -110,31 +110,27 @@ def variants(primary: str) -> dict[str, Variant]:
     return found
 
 
-def compose(trials: Mapping[str, Sequence[Trial]], prepared: Prepared, plan: Plan) -> dict[str, Any]:
+def compose(
+    trials: Mapping[str, Sequence[Trial]],
+    prepared: Prepared,
+    plan: Plan,
+    primaries: Sequence[str] = PRIMARIES,
+) -> dict[str, Any]:
     """All that the page and mal.json show, as plain JSON.
 
     Args:
-        trials: of every variant of every primary target, by `Variant.name`.
+        trials: of every variant of the primary targets, by `Variant.name`.
+        primaries: some of `PRIMARIES`; Tables 2 and 4 and the figures are of the first of them.
     """
     bootstrap = measures.draws(prepared, plan)
-    judged = {primary: _Judged(primary, trials, prepared, bootstrap) for primary in PRIMARIES}
-    first, second = (judged[primary] for primary in PRIMARIES)
+    judged = [_Judged(primary, trials, prepared, bootstrap) for primary in primaries]
     return {
         **report.about(prepared, plan),
         "positives": {view: _positives(prepared, view) for view in VIEWS},
-        "tables": [
-            first.table("2", "What is learned beside last-click credit (without CAT)", (BASE, *ADDED_VIEWS)),
-            first.table("3", "MAL and its peers on last-click credit", (BASE, *PEERS, MAL)),
-            second.table("3, MTA", "MAL and its peers on data-driven credit", (BASE, *PEERS, MAL)),
-            first.table("4", "What MAL consists of", (BASE, NO_CAT, SINGLE, MAL)),
-        ],
-        "claims": [
-            *(first.claim(each) for each in CLAIMS),
-            *(second.claim(each) for each in CLAIMS[:2]),
-            first.growth(),
-        ],
-        "by_gain": first.by_gain(),
-        "by_category": first.by_category(),
+        "tables": [table for each in judged for table in each.tables()],
+        "claims": [claim for each in judged for claim in each.claims()],
+        "by_gain": judged[0].by_gain(),
+        "by_category": judged[0].by_category(),
     }
 
 
@@ -180,7 +176,22 @@ class _Judged:
         self._gauc = {name: gauc(self._truth, p, bootstrap) for name, p in self._scores.items()}
         self._auc = {name: auc(self._truth, p, bootstrap) for name, p in self._scores.items()}
 
-    def table(self, number: str, title: str, rows: Sequence[str]) -> dict[str, Any]:
+    def tables(self) -> list[dict[str, Any]]:
+        """Table 3, and for last-click credit Tables 2 and 4."""
+        if self._primary != PRIMARIES[0]:
+            return [self._table("3, MTA", "MAL and its peers on data-driven credit", (BASE, *PEERS, MAL))]
+        return [
+            self._table("2", "What is learned beside last-click credit (without CAT)", (BASE, *ADDED_VIEWS)),
+            self._table("3", "MAL and its peers on last-click credit", (BASE, *PEERS, MAL)),
+            self._table("4", "What MAL consists of", (BASE, NO_CAT, SINGLE, MAL)),
+        ]
+
+    def claims(self) -> list[dict[str, Any]]:
+        """The claims whose variants are trained, judged on GAUC."""
+        known = [each for each in CLAIMS if {each.better, *each.worse} <= {*self._trials}]
+        return [*map(self._claim, known), self._growth()]
+
+    def _table(self, number: str, title: str, rows: Sequence[str]) -> dict[str, Any]:
         """Rows of a table with intervals, changes against Base and costs; the click order's row is last."""
         paper = PAPER[number]
         return {
@@ -227,7 +238,7 @@ class _Judged:
             "relative": float(seconds / base),
         }
 
-    def claim(self, claim: Claim) -> dict[str, Any]:
+    def _claim(self, claim: Claim) -> dict[str, Any]:
         """A claim about GAUC judged by the paired interval."""
         best = max(claim.worse, key=lambda name: self._gauc[name].value)
         found = change(self._gauc[claim.better], self._gauc[best], self._bootstrap)
@@ -261,7 +272,7 @@ class _Judged:
     def _gauc_of(self, name: str, inside: np.ndarray) -> Estimate:
         return gauc(self._truth.where(inside), [p[inside] for p in self._scores[name]], self._bootstrap)
 
-    def growth(self) -> dict[str, Any]:
+    def _growth(self) -> dict[str, Any]:
         """Figure 5's claim: MAL gains more on users to whom other views add positives than on the rest."""
         changes = []
         for inside in (self._added >= GAIN_EDGES[0], self._added < GAIN_EDGES[0]):

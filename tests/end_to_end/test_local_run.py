@@ -134,6 +134,24 @@ def test_a_planted_model_is_blocked_in_words(good: tuple[Config, RunResult], pla
     assert pushed_versions(config) == before
 
 
+def test_a_model_of_attribution_views_is_one_setting(output: Path) -> None:
+    """Views, their data-driven one included, CABA and CABB, through the same gate to the same outputs."""
+    import tensorflow as tf
+
+    config = config_at(output, name="views", model="mal_cabb", **{"attribution.look_back_days": 1})
+    result, printed = run(config)
+    assert result.outcome is Outcome.PUSHED, f"{result.message}\n{printed}"
+    assert "AttributionModel" in printed
+    labels = {head["output"]: head["label"] for head in result.results["heads"]}
+    assert labels == config.model.label_of_output()
+    assert labels["p_conversion"] == "credit_last_click"
+    assert result.results["inside"]["cat"]["rows_of_unreachable"] == 0
+    assert "What the attribution views say together" in result.report.read_text()
+    (version,) = pushed_versions(config)
+    loaded = tf.saved_model.load(str(config.output / "serving/views" / version))
+    assert set(loaded.signatures["raw"].structured_outputs) == set(labels)
+
+
 def test_drifted_data_stops_the_run(good: tuple[Config, RunResult], tmp_path: Path) -> None:
     from simulator.store import simulate
     from simulator.worlds import world_named

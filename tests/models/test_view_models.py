@@ -49,7 +49,9 @@ def batch():
 
 
 def small(name, **settings):
-    return ModelSettings(model=name, bottom_units=(16,), expert_units=(8,), head_units=(8,), **settings)
+    """Settings of a model whose bottom is not what is tested."""
+    bottom = {"bottom_units": (16,), "cross_layers": 0, "attention_units": ()}
+    return ModelSettings(model=name, **bottom, expert_units=(8,), head_units=(8,), **settings)
 
 
 def built(batch, name, **settings):

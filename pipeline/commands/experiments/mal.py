@@ -15,7 +15,16 @@ if TYPE_CHECKING:
 
 @click.command()
 @setting.data_options("runs/mal")
-def command(config_path, output, world, users, seeds, holdout_days, refit, workers, settings) -> None:
+@click.option(
+    "--primary",
+    "primaries",
+    multiple=True,
+    type=click.Choice(["last_click", "mta"]),
+    help="Only this primary target; may repeat [both].",
+)
+def command(
+    config_path, output, world, users, seeds, holdout_days, refit, workers, settings, primaries
+) -> None:
     """Compare models of attribution views: label combinations, multi-task peers, ablations of MAL.
 
     Every click is labelled under four views; models learn some or all of them and are judged on how they rank
@@ -41,10 +50,11 @@ def command(config_path, output, world, users, seeds, holdout_days, refit, worke
     # Clicks of the last days before evaluation are too young for credits: held-out days lie before those.
     young = math.ceil(config.resolved_attribution().label_days)
     plan = setting.plan_of(config, seeds, holdout_days + young, refit)
-    wanted = [each for primary in mal.PRIMARIES for each in mal.variants(primary).values()]
+    chosen = [each for each in mal.PRIMARIES if not primaries or each in primaries]
+    wanted = [each for primary in chosen for each in mal.variants(primary).values()]
     with setting.training_progress(console) as done:
         trials = run_trials(prepared, wanted, plan, config.output / "trials", workers=workers, done=done)
-    results = {"name": setting.data_name(config), **mal.compose(trials, prepared, plan)}
+    results = {"name": setting.data_name(config), **mal.compose(trials, prepared, plan, chosen)}
     report.write_json(results, config.output / "mal.json")
     page = config.output / "mal.html"
     page.write_text(render_mal(results), encoding="utf-8")
