@@ -39,7 +39,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         source = LogSource.model_validate_json(exec_properties["source"])
         windows = SplitWindows.model_validate_json(exec_properties["windows"])
         attribution = AttributionSettings.model_validate_json(exec_properties["attribution"])
-        held = windows.holdout_start
+        settings = LabelSettings.model_validate_json(exec_properties["settings"])
+        held, young = windows.holdout_start, max(settings.label_days, attribution.label_days)
         observed = observed_until(
             sessions,
             source.time_zone,
@@ -47,13 +48,13 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             windows.eval_start,
             windows.eval_end,
             # The held-out days are the last ones that are old enough for a label.
-            held and held - timedelta(days=math.ceil(attribution.label_days)),
+            held and held - timedelta(days=math.ceil(young)),
         )
         build_click_examples(
             sessions=sessions,
             similarity=artifact_utils.get_single_uri(input_dict["similarity"]),
             output=examples.uri,
-            settings=LabelSettings.model_validate_json(exec_properties["settings"]),
+            settings=settings,
             observed=observed,
             make_pipeline=self._make_beam_pipeline,
             leaf_prices=mean_leaf_prices(read_catalog(source)),
