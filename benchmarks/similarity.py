@@ -27,10 +27,10 @@ from components.category_similarity.settings import SimilaritySettings
 PARTITIONS = 16
 EVENTS_PER_USER = 17
 OPTIONS = {
-    "taxonomy_cf": SimilaritySettings(),
-    "with idf (three moments)": SimilaritySettings(damping="idf"),
-    "with a half-life": SimilaritySettings(half_life_days=14),
-    "with shrinkage": SimilaritySettings(shrinkage=10),
+    "taxonomy_cf": SimilaritySettings(shrinkage=0),
+    "with idf (three moments)": SimilaritySettings(shrinkage=0, damping="idf"),
+    "with a half-life": SimilaritySettings(shrinkage=0, half_life_days=14),
+    "with shrinkage": SimilaritySettings(shrinkage=3),
 }
 
 

@@ -218,21 +218,21 @@ def _why(similarity: SimilarityTable, leaf_a: str, leaf_b: str, item_a: str, ite
         by_item = similarity.items.support(item_a, item_b)
         if by_item:
             return {
-                "how": "embeddings of the two items",
+                "how": "item embeddings",
                 "users_a": by_item[0],
                 "users_b": by_item[1],
                 "both": None,
             }
     if similarity.otherwise == 1:
-        return {"how": "static: every pair counts fully", **known}
+        return {"how": "static scheme", **known}
     if UNKNOWN in (leaf_a, leaf_b):
-        return {"how": "no category, so nothing is known", **known}
+        return {"how": "no category", **known}
     if leaf_a == leaf_b:
         return {"how": "same category", **known}
     settings = similarity.settings
-    how = {"semantic": "meaning of the two paths", "blend": "meaning of the two paths and co-engagement"}
-    left_out = ", without this user's own part" if similarity.sums is not None else ""
-    return {"how": how.get(settings.scheme, "co-engagement of the two categories") + left_out, **known}
+    how = {"semantic": "meaning of the paths", "blend": "meaning and co-engagement"}
+    left_out = ", this user left out" if similarity.sums is not None else ""
+    return {"how": how.get(settings.scheme, "co-engagement") + left_out, **known}
 
 
 def _which(events: Timeline, found: np.ndarray, user: str, session: str | None, item: str | None) -> str:

@@ -41,33 +41,39 @@ from simulator.worlds import World
 REFERENCE = "taxonomy_cf"
 """The paper's scheme, without options: what every variant is compared with."""
 
+
+def _settings(shrinkage: float = 0.0, **options: Any) -> SimilaritySettings:
+    """Settings with no option but the given ones, whatever the defaults are."""
+    return SimilaritySettings(shrinkage=shrinkage, **options)
+
+
 VARIANTS: dict[str, SimilaritySettings] = {
-    REFERENCE: SimilaritySettings(),
-    "unit session": SimilaritySettings(unit="session"),
-    "clicks only": SimilaritySettings(event_weights={"click": 1}),
-    "equal event weights": SimilaritySettings(event_weights={"click": 1, "add_to_cart": 1, "purchase": 1}),
-    "half-life 7 days": SimilaritySettings(half_life_days=7),
-    "idf": SimilaritySettings(damping="idf"),
-    "shrinkage 1": SimilaritySettings(shrinkage=1),
-    "shrinkage 3": SimilaritySettings(shrinkage=3),
-    "shrinkage 10": SimilaritySettings(shrinkage=10),
-    "shrinkage 30": SimilaritySettings(shrinkage=30),
-    "back-off 10": SimilaritySettings(back_off=10),
-    "back-off 100": SimilaritySettings(back_off=100),
-    "back-off 1000": SimilaritySettings(back_off=1000),
-    "leave user out": SimilaritySettings(leave_user_out=True),
-    "clicks, shrinkage 10": SimilaritySettings(event_weights={"click": 1}, shrinkage=10),
-    "idf, shrinkage 10": SimilaritySettings(damping="idf", shrinkage=10),
-    "shrinkage 10, back-off": SimilaritySettings(shrinkage=10, back_off=100),
-    "shrinkage 10, leave out": SimilaritySettings(shrinkage=10, leave_user_out=True),
-    "i2i, rank 16": SimilaritySettings(scheme="i2i", rank=16),
-    "i2i, rank 64": SimilaritySettings(scheme="i2i", rank=64),
-    "i2i, rank 256": SimilaritySettings(scheme="i2i", rank=256),
-    "semantic": SimilaritySettings(scheme="semantic"),
-    "blend, 0.25 semantic": SimilaritySettings(scheme="blend", semantic_share=0.25),
-    "blend, 0.5 semantic": SimilaritySettings(scheme="blend"),
-    "blend 0.5, shrinkage 10": SimilaritySettings(scheme="blend", shrinkage=10),
-    "static": SimilaritySettings(scheme="static"),
+    REFERENCE: _settings(),
+    "unit session": _settings(unit="session"),
+    "clicks only": _settings(event_weights={"click": 1}),
+    "equal event weights": _settings(event_weights={"click": 1, "add_to_cart": 1, "purchase": 1}),
+    "half-life 7 days": _settings(half_life_days=7),
+    "idf": _settings(damping="idf"),
+    "shrinkage 1": _settings(shrinkage=1),
+    "shrinkage 3": _settings(shrinkage=3),
+    "shrinkage 10": _settings(shrinkage=10),
+    "shrinkage 30": _settings(shrinkage=30),
+    "back-off 10": _settings(back_off=10),
+    "back-off 100": _settings(back_off=100),
+    "back-off 1000": _settings(back_off=1000),
+    "leave user out": _settings(leave_user_out=True),
+    "clicks, shrinkage 10": _settings(event_weights={"click": 1}, shrinkage=10),
+    "idf, shrinkage 10": _settings(damping="idf", shrinkage=10),
+    "shrinkage 10, back-off": _settings(shrinkage=10, back_off=100),
+    "shrinkage 10, leave out": _settings(shrinkage=10, leave_user_out=True),
+    "i2i, rank 16": _settings(scheme="i2i", rank=16),
+    "i2i, rank 64": _settings(scheme="i2i", rank=64),
+    "i2i, rank 256": _settings(scheme="i2i", rank=256),
+    "semantic": _settings(scheme="semantic"),
+    "blend, 0.25 semantic": _settings(scheme="blend", semantic_share=0.25),
+    "blend, 0.5 semantic": _settings(scheme="blend"),
+    "blend 0.5, shrinkage 10": _settings(scheme="blend", shrinkage=10),
+    "static": _settings(scheme="static"),
 }
 """What is compared, by name."""
 

@@ -40,7 +40,7 @@ class SimilaritySettings(Settings):
     event_weights: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = DEFAULT_WEIGHTS
     half_life_days: Annotated[float, Field(gt=0)] | None = None
     damping: Literal["none", "idf"] = "none"
-    shrinkage: Annotated[float, Field(ge=0)] = 0.0
+    shrinkage: Annotated[float, Field(ge=0)] = 3.0
     back_off: Annotated[float, Field(ge=0)] = 0.0
     leave_user_out: bool = False
     semantic_share: Annotated[float, Field(ge=0, le=1)] = 0.5
@@ -54,7 +54,7 @@ class SimilaritySettings(Settings):
         return shares.get(self.scheme, 0.0)
 
     def in_words(self) -> str:
-        """The scheme and the options that differ from their defaults."""
+        """The scheme and the options that are at work."""
         words = {
             "static": "every pair of categories weighs 1",
             "semantic": "closeness of the category paths as texts",
@@ -64,9 +64,9 @@ class SimilaritySettings(Settings):
         said = [words.get(self.scheme, "co-engagement")]
         if self.co_engagement_share:
             said += [
-                f"{name.replace('_', ' ')} {value}"
+                f"{name.replace('_', ' ')} {value:g}" if isinstance(value, float) else f"{name} {value}"
                 for name in ("unit", "half_life_days", "damping", "shrinkage", "back_off")
-                if (value := getattr(self, name)) != type(self).model_fields[name].default
+                if (value := getattr(self, name)) not in ("user", "none", None, 0)
             ]
             said += ["each click's own user left out"] * self.leave_user_out
         return "; ".join(said)

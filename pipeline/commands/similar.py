@@ -71,7 +71,7 @@ def _show_leaves(table: SimilarityTable, leaf: str, k: int) -> None:
     console.print(
         f"[bold]{escape(leaf)}[/]  {table.users[at]:,} {unit}, {table.events[at]:,} events", highlight=False
     )
-    console.print(f"[dim]{escape(settings.in_words())}[/]", highlight=False)
+    console.print(f"[dim]{escape(settings.in_words())}[/]", highlight=False, soft_wrap=True)
     if settings.scheme == "static":
         return
     related = table.top(leaf, k)

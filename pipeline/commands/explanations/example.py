@@ -123,7 +123,7 @@ def _print(
             view.add_column(heading, justify="right", no_wrap=True)
         view.add_column("because")
         for each in which.bought:
-            because = "the clicked item itself: CABA" if each.same_item else each.how
+            because = "the clicked item: CABA" if each.same_item else each.how
             view.add_row(
                 escape(each.item),
                 escape(each.leaf.split(CATEGORY_JOINER)[-1]),
@@ -167,9 +167,10 @@ def _weight(which: Click, row: dict[str, list[Any]], found: RunArtifacts) -> lis
         why = "no other item was bought: the mean alpha of the training clicks where one was"
     else:
         why = "no other item was bought"
-    strength = found.results["configuration"]["model"].get("lambda_cabb")
     lines = [f"alpha {alpha:.3f}: {why}"]
-    if isinstance(strength, int | float):
+    model = found.results["configuration"]["model"]
+    strength = model.get("lambda_cabb")
+    if model["model"] == "cabb" and isinstance(strength, int | float):
         lines.append(
             f"weight in the CABB loss: lambda {strength:g} x alpha {alpha:.3f} x row weight {share:g} = "
             f"{strength * alpha * share:.3f}"

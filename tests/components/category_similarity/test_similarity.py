@@ -236,7 +236,7 @@ def table() -> SimilarityTable:
         (0, 0, "click", "Garden", True),
         (9, 0, "click", "Home > Mugs", True),
     ]
-    return learned(frame(rows), SimilaritySettings(event_weights={"click": 1.0}))
+    return learned(frame(rows), SimilaritySettings(event_weights={"click": 1.0}, shrinkage=0))
 
 
 def test_top_gives_the_evidence(table):

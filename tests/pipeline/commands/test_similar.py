@@ -69,7 +69,7 @@ def test_items_have_items_beside_them(run, tmp_path):
     output = show("--item", "mug", "--similarity", str(tmp_path / "items"))
     assert "kettle" in output and "0.600" in output and "17 users" in output
     output = show("Kettles", "--similarity", str(tmp_path / "items"))
-    assert "pairs of known items by their embeddings; damping idf" in output
+    assert "pairs of known items by their embeddings; damping idf; shrinkage 3" in output
     with pytest.raises(InputError, match="no embedding of item 'spoon'"):
         show("--item", "spoon", "--similarity", str(tmp_path / "items"))
 
