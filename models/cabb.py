@@ -7,10 +7,11 @@ import tensorflow as tf
 
 from models import features as names
 from models.backbone import Backbone
+from models.balance import TaskBalance
 from models.conversion_model import TOTAL_LOSS, ConversionModel
 from models.feature_space import FeatureSpace
 from models.layers.head import Head
-from models.losses import binary_cross_entropy, multi_task_loss
+from models.losses import binary_cross_entropy
 from models.settings import ModelSettings
 
 
@@ -32,6 +33,7 @@ class Cabb(ConversionModel):
             output: Head(settings.head_units, space.base_rate.get(label, 0.5), name=output)
             for output, label in ((names.P_CABA, names.Y_CABA), (names.P_CABB, names.Y_CABB))
         }
+        self.balance = TaskBalance(settings.lambda_cabb, name="balance")
         self._conversion = None
         if settings.conversion_score == "head":
             rate = space.base_rate.get(names.Y_ANY, 0.5)
@@ -61,8 +63,10 @@ class Cabb(ConversionModel):
         row = labels[names.ROW_WEIGHT]
         caba = binary_cross_entropy(labels[names.Y_CABA], logits[names.P_CABA], row)
         cabb = binary_cross_entropy(labels[names.Y_CABB], logits[names.P_CABB], row, labels[names.ALPHA])
-        total = multi_task_loss(caba, cabb, self.settings.lambda_cabb)
+        total = self.balance(caba, cabb)
         losses = {"loss_caba": caba, "loss_cabb": cabb}
+        if self.balance.learned:
+            losses["lambda_cabb"] = self.balance.value()
         if names.P_CONVERSION in logits:
             conversion = binary_cross_entropy(labels[names.Y_ANY], logits[names.P_CONVERSION], row)
             losses["loss_conversion"] = conversion

@@ -18,7 +18,7 @@ class ConversionModel(tf_keras.Model):
     - `logits(features, training)`: dict of named logits [batch]; `training` is for layers that behave
       differently then;
     - `probabilities(logits)`: dict of probabilities [batch] for p_caba, p_cabb and p_conversion;
-    - `losses_of(logits, labels)`: dict of scalar losses, of which "loss" is the one that is minimised.
+    - `losses_of(logits, labels)`: dict of scalars, of which "loss" is the one that is minimised.
 
     `labels` hold the labels, credits and weights of models/features.py, float32 [batch].
 

@@ -10,6 +10,7 @@ import tf_keras
 
 from models import features as names
 from models import registry
+from models.balance import BILEVEL
 from models.conversion_model import TOTAL_LOSS, ConversionModel
 from models.feature_space import FeatureSpace
 from models.inputs import Rows, TrainingRows
@@ -17,6 +18,11 @@ from models.metrics.keras import NormalizedEntropy
 from models.optimizers import be_deterministic, optimizers
 from models.settings import ModelSettings
 from schemas.errors import InputError
+
+_OUTER_EVERY = 5
+"""Training steps to one step of a bilevel lambda."""
+_FOREVER = 1_000_000
+_SCORED_ROWS = 8192
 
 OnWindow = Callable[[int, dict[str, float]], None]
 """Told the steps done, and mean losses and progressive NE of the window that ended with them."""
@@ -34,10 +40,22 @@ class Training:
     """
 
     def __init__(
-        self, settings: ModelSettings, space: FeatureSpace, rows: TrainingRows, max_steps: int | None = None
+        self,
+        settings: ModelSettings,
+        space: FeatureSpace,
+        rows: TrainingRows,
+        held_out: TrainingRows | None = None,
+        max_steps: int | None = None,
     ):
+        """Builds model and optimisers.
+
+        Args:
+          rows: what the model learns from.
+          held_out: later rows that choose a bilevel lambda.
+          max_steps: upper bound of steps; None: `settings.epochs` passes.
+        """
         be_deterministic(settings.seed)
-        self._settings, self._rows = settings, rows
+        self._settings, self._rows, self._held_out = settings, rows, held_out
         steps = -(-rows.rows * settings.epochs // settings.batch_size)
         self.steps = min(steps, max_steps) if max_steps else steps
         self.model: ConversionModel = registry.create(settings, space.with_base_rate(rows.base_rate))
@@ -49,6 +67,10 @@ class Training:
         chosen = {id(v) for layer in tables for v in layer.trainable_variables}
         self._embedding_variables = [v for v in self.model.trainable_variables if id(v) in chosen]
         self._dense_variables = [v for v in self.model.trainable_variables if id(v) not in chosen]
+        balance = getattr(self.model, "balance", None)
+        self._outer = balance if balance is not None and balance.lambda_cabb == BILEVEL else None
+        if self._outer and held_out is None:
+            raise InputError("lambda_cabb: bilevel needs held-out days; set split.holdout_days")
         self._label_of_output = settings.label_of_output()
         self._mean_losses = tf_keras.metrics.MeanTensor()
         self._normalized_entropy = NormalizedEntropy(outputs=len(self._label_of_output))
@@ -71,9 +93,15 @@ class Training:
                 self._step(next(batches))
 
         window = self._settings.log_every_steps
+        held = self._held_out_batches(first // window * -(-window // _OUTER_EVERY)) if self._outer else None
         for start in range(first, self.steps, window):
             end = min(start + window, self.steps)
-            advance(tf.constant(end - start))
+            if held is None:
+                advance(tf.constant(end - start))
+            else:
+                for inner in range(start, end, _OUTER_EVERY):
+                    advance(tf.constant(min(_OUTER_EVERY, end - inner) - 1))
+                    self._step_of_both(next(batches), next(held))
             values = self._window()
             if not np.isfinite(values[TOTAL_LOSS]):
                 raise diverged(self._settings, f"the loss was {values[TOTAL_LOSS]} at step {end}")
@@ -109,12 +137,46 @@ class Training:
         )
         self._mean_losses.update_state(tf.stack([losses[name] for name in self._loss_names]))
 
+    @tf.function
+    def _step_of_both(self, batch: Rows, held_out: Rows) -> None:
+        """A training step, and a step of lambda down the conversion loss of held-out rows after it."""
+        with tf.GradientTape() as tape:
+            cabb = self.model.losses_of(self.model.logits(batch[0], training=False), batch[1])["loss_cabb"]
+        # Tables are left out: their gradients are sparse, and what matters for the balance is shared above.
+        inner = tape.gradient(cabb, self._dense_variables)
+        self._step(batch)
+        features, labels = held_out
+        label = labels[self._label_of_output[names.P_CONVERSION]]
+        with tf.GradientTape() as tape:
+            p = self.model.probabilities(self.model.logits(features, training=False))[names.P_CONVERSION]
+            loss = tf_keras.losses.binary_crossentropy(label[:, tf.newaxis], p[:, tf.newaxis])
+            loss = tf.reduce_mean(loss * labels[names.ROW_WEIGHT])
+        outer = tape.gradient(loss, self._dense_variables)
+        self._outer.outer_step(outer, inner, self._settings.dense_learning_rate)
+
+    def _held_out_batches(self, skip: int):
+        settings = self._settings
+        forever = self._held_out.batches(settings.batch_size, _FOREVER, settings.seed, skip)
+        return iter(forever)
+
     def _window(self) -> dict[str, float]:
         ne = [f"ne_{output.removeprefix('p_')}" for output in self._label_of_output]
         values = [*self._mean_losses.result().numpy(), *self._normalized_entropy.result().numpy()]
         self._mean_losses.reset_state()
         self._normalized_entropy.reset_state()
         return dict(zip([*self._loss_names, *ne], map(float, values), strict=True))
+
+
+def predict(
+    model: ConversionModel, rows: TrainingRows
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """(served outputs, labels and weights) of all rows, [rows] each, in the order of the blocks."""
+    answer = tf.function(lambda features: model(features), reduce_retracing=True)
+    found = [(answer(features), labels) for features, labels in rows.blocks.rebatch(_SCORED_ROWS)]
+    return tuple(
+        {name: np.concatenate([part[name].numpy().reshape(-1) for part in parts]) for name in parts[0]}
+        for parts in zip(*found, strict=True)
+    )
 
 
 def refuse_non_finite(model: ConversionModel) -> None:

@@ -39,3 +39,12 @@ def credit_cross_entropy(
 def multi_task_loss(caba: tf.Tensor, cabb: tf.Tensor, lambda_cabb: float) -> tf.Tensor:
     """L = L_CABA + lambda L_CABB (CABB eq. 6)."""
     return caba + lambda_cabb * cabb
+
+
+def uncertainty_loss(caba: tf.Tensor, cabb: tf.Tensor, s_caba: tf.Tensor, s_cabb: tf.Tensor) -> tf.Tensor:
+    """exp(-s1) L_CABA + exp(-s2) L_CABB + (s1 + s2) / 2, where s = log sigma^2 of a task.
+
+    Kendall et al. 2018, "Multi-Task Learning Using Uncertainty to Weigh Losses", CVPR, for two classification
+    tasks. At its minimum over s each task's weight is 1 / (2 L): lambda becomes L_CABA / L_CABB.
+    """
+    return tf.exp(-s_caba) * caba + tf.exp(-s_cabb) * cabb + (s_caba + s_cabb) / 2

@@ -3,9 +3,9 @@ support."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from models import features as names
 from schemas.settings import Settings
@@ -53,9 +53,18 @@ class ModelSettings(Settings):
     head_units: tuple[int, ...] = (32,)
     conversion_units: tuple[int, ...] = (16,)
 
+    @model_validator(mode="after")
+    def _lambda_can_be_learned(self) -> Self:
+        if isinstance(self.lambda_cabb, str) and self.model != "cabb":
+            raise ValueError(
+                f"lambda_cabb: {self.lambda_cabb} is for the model cabb; give {self.model} a number"
+            )
+        return self
+
     # The losses.
-    lambda_cabb: float = Field(0.75, ge=0)
-    """Weight of L_CABB (CABB eq. 6)."""
+    lambda_cabb: Annotated[float, Field(ge=0)] | Literal["uncertainty", "bilevel"] = 0.75
+    """Weight of L_CABB (CABB eq. 6): a number, learned from the tasks' uncertainty (Kendall et al. 2018), or
+    chosen while training to lower the conversion loss of the held-out days."""
     conversion_score: Literal["head", "sum", "or"] = "head"
     """Where p_conversion comes from: a third head, the clipped weighted sum of Figure 2, or
     1-(1-p1)(1-p2)."""
@@ -112,6 +121,17 @@ class ModelSettings(Settings):
             names.P_CONVERSION: names.credit,
         }
         return {output: of(self.primary_view) for output, of in column.items()}
+
+    # Held-out days (split.holdout_days).
+    calibration: Literal["none", "platt", "isotonic"] = "none"
+    """Monotone map of every served output, fitted to the held-out days and exported with the model."""
+    refit: bool = True
+    """Train once more, on training and held-out days together, and keep what the held-out days taught."""
+
+    @property
+    def needs_holdout(self) -> bool:
+        """Whether training asks for held-out days."""
+        return self.calibration != "none" or self.lambda_cabb == "bilevel"
 
     # Training.
     batch_size: int = Field(512, ge=1)

@@ -1,17 +1,21 @@
-"""What a pushed model answers to: four signatures over one transform graph and one model."""
+"""What a pushed model answers to: signatures over one transform graph and one model."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import tensorflow as tf
 import tensorflow_transform as tft
 
 from models import features as names
+from models.calibration import MonotoneMap
 from models.conversion_model import ConversionModel
 from models.feature_space import NUMERIC
 
 SERVING_DEFAULT = "serving_default"
 RAW = "raw"
 RANK = "rank"
+UNCALIBRATED = "uncalibrated"
 TRANSFORM_FEATURES = "transform_features"
 EXAMPLES = "examples"
 ORDER = "order"
@@ -35,11 +39,18 @@ class ServedModel(tf.Module):
                            [users, N], the others [users], sequences [users, length]; outputs are [users, N],
                            and `order` [users, N] int32 are the candidates by p_conversion, largest first
       transform_features   `examples` -> the model's inputs
+      uncalibrated         as serving_default, before calibration; absent without calibration
     """
 
-    def __init__(self, model: ConversionModel, transform: tft.TFTransformOutput):
+    def __init__(
+        self,
+        model: ConversionModel,
+        transform: tft.TFTransformOutput,
+        calibration: Mapping[str, MonotoneMap] | None = None,
+    ):
         super().__init__()
         self.model = model
+        self._calibration = dict(calibration or {})
         self.transform = transform.transform_features_layer()
         self._raw_spec = {k: v for k, v in sorted(transform.raw_feature_spec().items()) if is_model_input(k)}
         self._transformed_names = [
@@ -63,6 +74,10 @@ class ServedModel(tf.Module):
         def transform_features(examples):
             return self._transformed(self._parse(examples))
 
+        @tf.function(input_signature=[examples])
+        def uncalibrated(examples):
+            return self.model(self._transformed(self._parse(examples)))
+
         @tf.function
         def raw(**tensors):
             return self._predict({name: self._shape_raw(name, value) for name, value in tensors.items()})
@@ -71,11 +86,13 @@ class ServedModel(tf.Module):
         def rank(**tensors):
             return self._rank(tensors)
 
+        raw_scores = {UNCALIBRATED: uncalibrated.get_concrete_function()} if self._calibration else {}
         return {
             SERVING_DEFAULT: serving_default.get_concrete_function(),
             RAW: raw.get_concrete_function(**self.raw_signature()),
             RANK: rank.get_concrete_function(**self.rank_signature()),
             TRANSFORM_FEATURES: transform_features.get_concrete_function(),
+            **raw_scores,
         }
 
     def raw_signature(self) -> dict[str, tf.TensorSpec]:
@@ -145,4 +162,5 @@ class ServedModel(tf.Module):
         return self._scores(self._transformed(raw))
 
     def _scores(self, features):
-        return self.model(features)
+        p = self.model(features)
+        return p | {output: calibrated(p[output]) for output, calibrated in self._calibration.items()}

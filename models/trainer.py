@@ -7,22 +7,24 @@ checkpoint and ends with the model it would have had.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
 from typing import TYPE_CHECKING
 
-import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 from pydantic import ValidationError
 
 from models import features as names
 from models import inputs
+from models.balance import BILEVEL
+from models.calibration import MonotoneMap, fit_maps
 from models.conversion_model import ConversionModel
 from models.feature_space import FeatureSpace
-from models.fit import Training, refuse_non_finite
-from models.progress import Progress
+from models.fit import Training, predict, refuse_non_finite
+from models.recorder import Recorder, write_json
 from models.settings import ModelSettings
 from models.signatures import ServedModel
 from schemas.errors import InputError
@@ -33,31 +35,37 @@ if TYPE_CHECKING:
 CURVE_FILE = "training.json"
 INSIDE_FILE = "inside.json"
 _INSPECTED_ROWS = 8192
+FIRST_CURVE_FILE = "training_before_held_out_days.json"
+HELD_OUT_FILE = "held_out.json"
 DESCRIPTION_FILE = os.path.join("assets.extra", "cabb.json")
 
 
 def run_fn(fn_args: FnArgs) -> None:
     """TFX Trainer's entry point.
 
-    `fn_args.custom_config["settings"]` is the JSON of a ModelSettings. Writes the SavedModel to
-    `serving_model_dir`, and `training.json`, `inside.json` and TensorBoard logs to `model_run_dir`.
+    `fn_args.custom_config["settings"]` is the JSON of a ModelSettings; with `custom_config["holdout"]` the
+    eval files are the held-out days. Writes the SavedModel to `serving_model_dir`, and `training.json`,
+    `inside.json` and TensorBoard logs to `model_run_dir`.
 
     Raises:
       InputError: settings or data that cannot be used, or a training that diverged.
     """
-    settings = _settings(fn_args.custom_config or {})
+    custom = fn_args.custom_config or {}
+    settings = _settings(custom)
     transform = tft.TFTransformOutput(fn_args.transform_output)
     files = inputs.expand(fn_args.train_files)
-    fingerprint = _fingerprint(settings, fn_args, files)
-    model, rows = fit(
+    held_out = inputs.expand(fn_args.eval_files) if custom.get("holdout") else None
+    fingerprint = _fingerprint(settings, fn_args, [*files, *(held_out or [])])
+    trained = fit(
         settings,
         transform,
         files,
+        held_out,
         run_dir=fn_args.model_run_dir,
         resume_dir=os.path.join(os.path.dirname(fn_args.model_run_dir.rstrip("/")), f"resume-{fingerprint}"),
         max_steps=fn_args.train_steps or None,
     )
-    export(model, transform, fn_args.serving_model_dir, rows=rows)
+    export(trained, transform, fn_args.serving_model_dir)
 
 
 def _settings(custom_config) -> ModelSettings:
@@ -76,113 +84,125 @@ def _fingerprint(settings: ModelSettings, fn_args: FnArgs, files: list[str]) -> 
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A model that is ready to be exported.
+
+    Attributes:
+      calibration: map of every served output; empty: scores are served as they are.
+      rows: how many it learned from.
+    """
+
+    model: ConversionModel
+    calibration: dict[str, MonotoneMap]
+    rows: int
+
+
 def fit(
     settings: ModelSettings,
     transform: tft.TFTransformOutput,
     files: list[str],
+    held_out: list[str] | None = None,
     *,
     run_dir: str,
     resume_dir: str | None = None,
     max_steps: int | None = None,
-) -> tuple[ConversionModel, int]:
-    """Trains a model; returns it with the number of its training rows.
+) -> Trained:
+    """Trains a model; with held-out days first without them, to learn calibration and a bilevel lambda from
+    them, and then (`settings.refit`) once more with them.
 
     Args:
-      run_dir: gets `training.json`, `inside.json` (`ConversionModel.inspect` on the first rows) and `logs/`.
+      files, held_out: transformed examples of the training days, and of later ones that are held out.
+      run_dir: gets `training.json`, of what is exported, `inside.json` (`ConversionModel.inspect` on the
+        first rows) and `logs/`.
       resume_dir: checkpoints of unfinished trainings; removed at the end. None: no checkpoints.
       max_steps: upper bound of steps; None: `settings.epochs` passes.
 
     Raises:
       InputError: the data cannot be used, or the loss stopped being finite.
     """
-    rows = inputs.TrainingRows.of_files(files, transform.transformed_feature_spec())
-    training = Training(settings, FeatureSpace.of_transform(transform), rows, max_steps)
+    spec, space = transform.transformed_feature_spec(), FeatureSpace.of_transform(transform)
     tf.io.gfile.makedirs(run_dir)
-    with _Recorder(training, settings, run_dir, resume_dir, rows.rows * settings.epochs) as recorder:
-        model = training.run(recorder.window, first=recorder.resume())
-        recorder.finish()
-    sample = next(iter(rows.batches(_INSPECTED_ROWS, epochs=1, seed=settings.seed)))
-    _write_json(os.path.join(run_dir, INSIDE_FILE), model.inspect(*sample))
-    return model, rows.rows
+
+    def train(settings, files, held=None, curve=CURVE_FILE) -> Trained:
+        rows = inputs.TrainingRows.of_files(files, spec)
+        training = Training(settings, space, rows, held, max_steps)
+        title = f"training {settings.model}" + (" before the held-out days" if curve != CURVE_FILE else "")
+        checkpoints = os.path.join(resume_dir, curve) if resume_dir else None
+        path, seen = os.path.join(run_dir, curve), rows.rows * settings.epochs
+        with Recorder(training, settings, path, checkpoints, seen, title) as recorder:
+            model = training.run(recorder.window, first=recorder.resume())
+            recorder.finish()
+        sample = next(iter(rows.batches(_INSPECTED_ROWS, epochs=1, seed=settings.seed)))
+        write_json(os.path.join(run_dir, INSIDE_FILE), model.inspect(*sample))
+        return Trained(model, {}, rows.rows)
+
+    if settings.needs_holdout:
+        if not held_out:
+            raise InputError("calibration and a bilevel lambda need held-out days; set split.holdout_days")
+        lesson = os.path.join(resume_dir, HELD_OUT_FILE) if resume_dir else None
+        learned = _Learned.load(lesson) if lesson and tf.io.gfile.exists(lesson) else None
+        if learned is None:
+            held = inputs.TrainingRows.of_files(held_out, spec)
+            trained = train(settings, files, held, FIRST_CURVE_FILE if settings.refit else CURVE_FILE)
+            learned = _Learned.of(trained.model, held)
+        if settings.refit:
+            if lesson:
+                tf.io.gfile.makedirs(resume_dir)
+                learned.save(lesson)
+            known = settings.model_copy(update=learned.settings())
+            trained = train(known, [*files, *held_out])
+        trained = dataclasses.replace(trained, calibration=learned.calibration)
+    else:
+        trained = train(settings, [*files, *(held_out or [])] if settings.refit else files)
+    if resume_dir and tf.io.gfile.exists(resume_dir):
+        tf.io.gfile.rmtree(resume_dir)
+    return trained
 
 
-class _Recorder:
-    """The training curve, checkpoints and progress.
+@dataclasses.dataclass(frozen=True)
+class _Learned:
+    """What the held-out days taught: maps by served output, and a bilevel lambda."""
 
-    A window is `log_every_steps` steps; its NE is progressive: of predictions made before the update that
-    used them, so in one pass it is an honest estimate on unseen rows.
-    """
+    calibration: dict[str, MonotoneMap]
+    lambda_cabb: float | None
 
-    def __init__(
-        self, training: Training, settings: ModelSettings, run_dir: str, resume_dir: str | None, examples: int
-    ):
-        self._settings, self._steps, self._examples = settings, training.steps, examples
-        # A checkpoint falls on the end of a window, so that a resumed curve has the same windows.
-        window = settings.log_every_steps
-        self._save_every = -(-settings.checkpoint_every_steps // window) * window
-        self._curve: list[dict] = []
-        self._path = os.path.join(run_dir, CURVE_FILE)
-        self._resume_dir = resume_dir
-        self._board = tf.summary.create_file_writer(os.path.join(run_dir, "logs"))
-        self._progress = Progress(f"training {settings.model}", training.steps)
-        self._checkpoints = None
-        if resume_dir:
-            self._checkpoints = tf.train.CheckpointManager(training.state(), resume_dir, max_to_keep=2)
+    @classmethod
+    def of(cls, model: ConversionModel, held: inputs.TrainingRows) -> _Learned:
+        settings = model.settings
+        maps = {}
+        if settings.calibration != "none":
+            p, labels = predict(model, held)
+            maps = fit_maps(
+                settings.calibration, settings.label_of_output(), labels, p, labels[names.ROW_WEIGHT]
+            )
+        bilevel = settings.lambda_cabb == BILEVEL and hasattr(model, "balance")
+        return cls(maps, float(model.balance.value()) if bilevel else None)
 
-    def __enter__(self) -> _Recorder:
-        return self
+    def settings(self) -> dict[str, float]:
+        """Settings of the second training that differ from the first's."""
+        return {} if self.lambda_cabb is None else {"lambda_cabb": self.lambda_cabb}
 
-    def __exit__(self, *error) -> None:
-        self._progress.stop()
-        self._board.close()
+    def save(self, path: str) -> None:
+        write_json(path, dataclasses.asdict(self))
 
-    def resume(self) -> int:
-        """Restores the last checkpoint if there is one; returns the steps already done."""
-        latest = self._checkpoints.latest_checkpoint if self._checkpoints else None
-        step = 0
-        if latest:
-            self._checkpoints.checkpoint.restore(latest).assert_existing_objects_matched()
-            with tf.io.gfile.GFile(f"{latest}.{CURVE_FILE}") as file:
-                self._curve = json.load(file)
-            step = self._curve[-1]["step"]
-            self._progress.say(f"going on from step {step:,} of {self._steps:,}")
-        self._progress.start(step)
-        return step
-
-    def window(self, step: int, values: dict[str, float]) -> None:
-        """Notes the figures of the window that ended with `step`."""
-        examples = min(step * self._settings.batch_size, self._examples)
-        # One class in a window has no NE; JSON has no NaN.
-        finite = {name: value if np.isfinite(value) else None for name, value in values.items()}
-        self._curve.append({"step": step, "examples": examples, **finite})
-        with self._board.as_default(step=step):
-            for name, value in values.items():
-                tf.summary.scalar(name, value)
-        self._progress.update(step, {name: v for name, v in values.items() if v == v})
-        if self._checkpoints and step % self._save_every == 0 and step < self._steps:
-            self._save(step)
-
-    def _save(self, step: int) -> None:
-        tf.io.gfile.makedirs(self._resume_dir)
-        # The curve first: a checkpoint that can be found must have its curve.
-        _write_json(os.path.join(self._resume_dir, f"ckpt-{step}.{CURVE_FILE}"), self._curve)
-        self._checkpoints.save(checkpoint_number=step)
-
-    def finish(self) -> None:
-        """Writes the curve and removes the checkpoints."""
-        _write_json(self._path, self._curve)
-        if self._resume_dir and tf.io.gfile.exists(self._resume_dir):
-            tf.io.gfile.rmtree(self._resume_dir)
+    @classmethod
+    def load(cls, path: str) -> _Learned:
+        with tf.io.gfile.GFile(path) as file:
+            read = json.load(file)
+        maps = {output: MonotoneMap(**fields) for output, fields in read["calibration"].items()}
+        return cls(maps, read["lambda_cabb"])
 
 
-def export(model: ConversionModel, transform: tft.TFTransformOutput, directory: str, *, rows: int) -> None:
+def export(trained: Trained, transform: tft.TFTransformOutput, directory: str) -> None:
     """Writes the SavedModel with its signatures, and a description of it beside.
 
     Raises:
       InputError: a variable is not finite.
     """
+    model = trained.model
     refuse_non_finite(model)
-    served = ServedModel(model, transform)
+    served = ServedModel(model, transform, trained.calibration)
     served.save(directory)
     description = {
         "model": model.settings.model,
@@ -194,15 +214,9 @@ def export(model: ConversionModel, transform: tft.TFTransformOutput, directory: 
         "cardinality": model.space.cardinality,
         "numeric": list(model.space.numeric),
         "sequence_length": model.space.sequence_length,
-        "training_rows": rows,
+        "training_rows": trained.rows,
         "base_rate": model.space.base_rate,
+        "calibration": {output: dataclasses.asdict(each) for output, each in trained.calibration.items()},
     }
     tf.io.gfile.makedirs(os.path.join(directory, os.path.dirname(DESCRIPTION_FILE)))
-    _write_json(os.path.join(directory, DESCRIPTION_FILE), description)
-
-
-def _write_json(path: str, value) -> None:
-    temporary = f"{path}.tmp"
-    with tf.io.gfile.GFile(temporary, "w") as file:
-        file.write(json.dumps(value, indent=1, allow_nan=False) + "\n")
-    tf.io.gfile.rename(temporary, path, overwrite=True)
+    write_json(os.path.join(directory, DESCRIPTION_FILE), description)

@@ -84,6 +84,15 @@ class Config(Settings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _held_out_days_are_there(self) -> Self:
+        if self.split is not None and self.model.needs_holdout and not self.split.holdout_days:
+            raise ValueError(
+                "model.calibration and a bilevel lambda_cabb are fitted on held-out days: set "
+                "split.holdout_days (7, say)"
+            )
+        return self
+
     def resolved_attribution(self) -> AttributionSettings:
         """The attribution settings with the views that the examples of this run carry."""
         views = self.attribution.views

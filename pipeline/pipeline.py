@@ -121,14 +121,19 @@ def create_pipeline(config: Config, inputs: RunInputs, run_fn: str = TRAINER) ->
         disable_statistics=True,
     )
     transform.add_upstream_node(anomaly_gate)
+    held_out = bool(inputs.windows.holdout_days)
     trainer = tfx.components.Trainer(
         run_fn=run_fn,
         examples=transform.outputs["transformed_examples"],
         transform_graph=transform.outputs["transform_graph"],
         schema=schema.outputs["schema"],
         train_args=tfx.proto.TrainArgs(splits=["train"]),
-        eval_args=tfx.proto.EvalArgs(splits=["train"]),
-        custom_config={"settings": config.model.model_dump_json(), "code_hash": models_hash},
+        eval_args=tfx.proto.EvalArgs(splits=["holdout" if held_out else "train"]),
+        custom_config={
+            "settings": config.model.model_dump_json(),
+            "holdout": held_out,
+            "code_hash": models_hash,
+        },
     )
 
     label_of_output = config.model.label_of_output()

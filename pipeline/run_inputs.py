@@ -19,6 +19,7 @@ from simulator.store import simulate
 from simulator.worlds import World
 
 EVAL_SHARE_OF_STORE = 0.25
+HELD_OUT_SHARE_OF_STORE = 0.125
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def logs(
     if config.data is not None and config.split is None:
         raise InputError("split.eval_start is missing: name the first evaluation day of your logs")
     source = config.data or _simulated(config.store, config.output / "store", progress)
-    return source, config.split or last_days(config.store, config.label_days())
+    return source, config.split or last_days(config.store, config.label_days(), config.model.needs_holdout)
 
 
 def _simulated(world: World, directory: Path, progress: Callable[[int, int], None] | None) -> LogSource:
@@ -112,11 +113,16 @@ def _simulated(world: World, directory: Path, progress: Callable[[int, int], Non
     )
 
 
-def last_days(world: World, label_days: float = 0) -> SplitWindows:
-    """Evaluates a simulated store on a quarter of its days, the last ones that are old enough for a label."""
+def last_days(world: World, label_days: float = 0, held_out: bool = False) -> SplitWindows:
+    """Evaluates a simulated store on a quarter of its days, the last ones that are old enough for a label;
+    an eighth before them is held out if the model asks for it."""
     eval_days = max(1, round(world.days * EVAL_SHARE_OF_STORE)) + math.ceil(label_days)
     end = world.start_date + timedelta(days=world.days)
-    return SplitWindows(eval_start=end - timedelta(days=eval_days), eval_end=end)
+    return SplitWindows(
+        eval_start=end - timedelta(days=eval_days),
+        eval_end=end,
+        holdout_days=max(1, round(world.days * HELD_OUT_SHARE_OF_STORE)) if held_out else 0,
+    )
 
 
 def _schema(directory: Path, context_columns: Sequence[str], views: Sequence[str]) -> Path:

@@ -63,6 +63,7 @@ class ScoredClicks:
         slices: values of the slice columns, str.
         candidate: predictions of the new model by served output.
         baseline: those of the model it is compared with, or None.
+        uncalibrated: those of the new model before calibration; None if it is not calibrated.
     """
 
     user: np.ndarray
@@ -73,6 +74,7 @@ class ScoredClicks:
     slices: Mapping[str, np.ndarray]
     candidate: Mapping[str, np.ndarray]
     baseline: Mapping[str, np.ndarray] | None
+    uncalibrated: Mapping[str, np.ndarray] | None = None
 
     def __len__(self) -> int:
         return len(self.user)
@@ -125,6 +127,7 @@ def _judge_head(
         "alpha_weighted": _alpha_weighted(label, clicks.alpha, candidate, baseline)
         if output == features.P_CABB
         else None,
+        "before_calibration": _plain(label, clicks.uncalibrated[output]) if clicks.uncalibrated else None,
         "calibration_bins": _calibration_bins(group, label, candidate, settings),
     }
 
@@ -148,6 +151,14 @@ def _scores(
         "gauc_coverage": _number(grouped.coverage),
         "ne_interval": _interval(_ne(draws[:, 0], draws[:, 1], draws[:, 2]), settings),
         "undefined": _reasons(values, label, prediction),
+    }
+
+
+def _plain(label: np.ndarray, prediction: np.ndarray) -> dict[str, float | None]:
+    state = sums.binary_sums(label, prediction)
+    return {
+        "ne": _number(sums.normalized_entropy(state)),
+        "calibration": _number(sums.calibration(state)),
     }
 
 

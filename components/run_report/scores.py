@@ -27,6 +27,8 @@ def score_clicks(
         InputError: a model lacks the signature or an output, or the examples lack a label.
     """
     models = {"candidate": _Scorer(candidate)}
+    if models["candidate"].is_calibrated:
+        models["uncalibrated"] = _Scorer(candidate, "uncalibrated")
     if baseline is not None:
         models["baseline"] = _Scorer(baseline)
     rows = tf.data.TFRecordDataset(sorted(files), compression_type="GZIP").batch(BATCH_ROWS).prefetch(1)
@@ -59,6 +61,7 @@ def score_clicks(
         slices={name: _strings(column[name]) for name in SLICES},
         candidate=scored["candidate"],
         baseline=scored.get("baseline"),
+        uncalibrated=scored.get("uncalibrated"),
     )
 
 
@@ -73,13 +76,18 @@ _SPEC = {
 class _Scorer:
     """One SavedModel: serialized examples [n] -> {served output: [n] float32}."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, signature: str = "serving_default") -> None:
         self._folder = folder
         # Kept: a signature dies with its model.
         self._model = tf.saved_model.load(folder)
-        if "serving_default" not in self._model.signatures:
-            raise InputError(f"{folder}: the SavedModel has no signature serving_default; export it again")
-        self._serve = self._model.signatures["serving_default"]
+        if signature not in self._model.signatures:
+            raise InputError(f"{folder}: the SavedModel has no signature {signature}; export it again")
+        self._serve = self._model.signatures[signature]
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether the model can also say what it predicted before calibration."""
+        return "uncalibrated" in self._model.signatures
 
     def __call__(self, serialized: tf.Tensor) -> dict[str, np.ndarray]:
         answers = self._serve(examples=serialized)

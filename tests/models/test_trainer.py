@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from models import features as names
-from models import inputs, trainer
+from models import inputs, recorder, trainer
 from models.settings import MODELS, VIEW_MODELS
 from schemas.errors import InputError
 from tests.models import click_examples
@@ -37,11 +37,13 @@ def credits(data):
     }
 
 
-def run(transformed, directory, execution="1", **settings):
+def run(transformed, directory, execution="1", holdout=False, **settings):
+    files = [transformed[1][0].replace("00000", "*")]
     arguments = SimpleNamespace(
-        custom_config={"settings": json.dumps({**SMALL, **settings}), "code_hash": "x"},
+        custom_config={"settings": json.dumps({**SMALL, **settings}), "code_hash": "x", "holdout": holdout},
         transform_output=transformed[2],
-        train_files=[transformed[1][0].replace("00000", "*")],
+        train_files=files,
+        eval_files=files,
         train_steps=None,
         model_run_dir=str(directory / "model_run" / execution),
         serving_model_dir=str(directory / "model" / execution),
@@ -165,8 +167,8 @@ def test_same_inputs_and_settings_give_the_same_model(transformed, tmp_path):
 def test_a_killed_training_ends_with_the_model_it_would_have_had(transformed, tmp_path, monkeypatch):
     whole, curve, _ = run(transformed, tmp_path / "whole")
     said = []
-    monkeypatch.setattr(trainer.Progress, "say", lambda self, text: said.append(text))
-    write = trainer._Recorder._save
+    monkeypatch.setattr(recorder.Progress, "say", lambda self, text: said.append(text))
+    write = recorder.Recorder._save
 
     def save_and_die(self, step):
         write(self, step)
@@ -174,7 +176,7 @@ def test_a_killed_training_ends_with_the_model_it_would_have_had(transformed, tm
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(trainer._Recorder, "_save", save_and_die)
+        patch.setattr(recorder.Recorder, "_save", save_and_die)
         with pytest.raises(KeyboardInterrupt):
             run(transformed, tmp_path / "killed", execution="1")
     resumed, resumed_curve, _ = run(transformed, tmp_path / "killed", execution="2")
@@ -188,14 +190,14 @@ def test_a_killed_training_ends_with_the_model_it_would_have_had(transformed, tm
 
 
 def test_other_settings_do_not_resume(transformed, tmp_path, monkeypatch):
-    write = trainer._Recorder._save
+    write = recorder.Recorder._save
 
     def save_and_die(self, step):
         write(self, step)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(trainer._Recorder, "_save", save_and_die)
+        patch.setattr(recorder.Recorder, "_save", save_and_die)
         with pytest.raises(KeyboardInterrupt):
             run(transformed, tmp_path, execution="1")
     _, curve, _ = run(transformed, tmp_path, execution="2", seed=9)
@@ -210,13 +212,13 @@ def test_a_training_that_diverges_says_so_in_one_line_and_exports_nothing(transf
 
 
 def test_a_variable_of_nan_is_not_exported(transformed, tmp_path):
-    model, rows = trainer.fit(
+    trained = trainer.fit(
         trainer.ModelSettings(**SMALL), transformed[0], transformed[1], run_dir=str(tmp_path / "run")
     )
-    variable = model.trainable_variables[0]
+    variable = trained.model.trainable_variables[0]
     variable.assign(tf.fill(variable.shape, np.nan))
     with pytest.raises(InputError, match="not finite"):
-        trainer.export(model, transformed[0], str(tmp_path / "model"), rows=rows)
+        trainer.export(trained, transformed[0], str(tmp_path / "model"))
     assert not (tmp_path / "model").exists()
 
 
@@ -240,6 +242,39 @@ def test_a_model_of_views_goes_the_same_way_and_shows_its_gates(transformed, tmp
     assert set(gates["task level, linear"]["experts"]) == {"linear 1", "many_touches 1", "all 1"}
     with open(os.path.join(arguments.serving_model_dir, trainer.DESCRIPTION_FILE)) as file:
         assert json.load(file)["labels"]["p_caba"] == "credit_last_click_caba"
+
+
+@pytest.mark.parametrize(("kind", "refit"), [("platt", False), ("isotonic", True)])
+def test_calibration_is_served_for_every_output_and_keeps_the_order(transformed, tmp_path, kind, refit):
+    settings = {"calibration": kind, "refit": refit, "lambda_cabb": "bilevel", "conversion_score": "or"}
+    loaded, curve, arguments = run(transformed, tmp_path, holdout=True, **settings)
+    data = click_examples.columns(ROWS)
+    examples = tf.constant(click_examples.serialized(data))
+    before, after = (
+        {output: value.numpy()[:, 0] for output, value in loaded.signatures[name](examples=examples).items()}
+        for name in ("uncalibrated", "serving_default")
+    )
+    for output, label in names.LABEL_OF_OUTPUT.items():
+        order = np.argsort(before[output])
+        assert (np.diff(after[output][order]) >= 0).all()
+        assert (before[output] != after[output]).any()
+        if not refit:  # the very rows that it was fitted to
+            assert after[output].mean() == pytest.approx(data[label].mean(), rel=0.02)
+    with open(os.path.join(arguments.serving_model_dir, trainer.DESCRIPTION_FILE)) as file:
+        description = json.load(file)
+    assert set(description["calibration"]) == set(names.LABEL_OF_OUTPUT)
+    assert description["training_rows"] == (2 if refit else 1) * ROWS
+    found = os.listdir(arguments.model_run_dir)
+    assert (trainer.FIRST_CURVE_FILE in found) == refit
+    if not refit:
+        values = [row["lambda_cabb"] for row in curve]
+        assert len(set(values)) > 1 and all(0.05 <= value <= 5 for value in values)
+    assert not any(name.startswith("resume-") for name in os.listdir(tmp_path / "model_run"))
+
+
+def test_without_held_out_days_there_is_nothing_to_calibrate_on(transformed, tmp_path):
+    with pytest.raises(InputError, match=r"set split\.holdout_days"):
+        run(transformed, tmp_path, calibration="platt")
 
 
 def test_unknown_models_settings_and_files_are_named(transformed, tmp_path):

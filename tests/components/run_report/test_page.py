@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -213,3 +214,13 @@ def test_gates_and_combinations_of_views_are_shown_when_the_model_has_them() -> 
         assert words in text
     bare = " ".join(Page(render(compose(run_record(), scored_clicks(), SETTINGS))).texts)
     assert "Which experts" not in bare and "combination task" not in bare
+
+
+def test_what_calibration_changed_is_shown_by_head() -> None:
+    clicks = scored_clicks()
+    doubled = {output: np.minimum(2 * p, 1) for output, p in clicks.candidate.items()}
+    results = compose(run_record(), replace(clicks, uncalibrated=doubled), SETTINGS)
+    for head in results["heads"]:
+        assert head["before_calibration"]["calibration"] > 1.5 * head["candidate"]["calibration"]
+    assert "What calibration changed" in render(results)
+    assert "What calibration changed" not in render(compose(run_record(), clicks, SETTINGS))
