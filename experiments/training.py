@@ -30,12 +30,14 @@ def train(
     settings: ModelSettings,
     data: Rows,
     rows: np.ndarray,
+    held_out: np.ndarray | None = None,
     progress: Callable[[int, int], None] = lambda done, steps: None,
 ) -> ConversionModel:
     """A model trained on the given rows, in an order that `settings.seed` decides.
 
     Args:
         rows: row numbers of `data`.
+        held_out: later ones that choose a bilevel lambda; not trained on.
         progress: told (steps done, steps in all) now and then.
 
     Raises:
@@ -47,8 +49,14 @@ def train(
     from models.inputs import TrainingRows
 
     tf_keras.backend.clear_session()
-    columns = ({name: values[rows] for name, values in each.items()} for each in (data.inputs, data.labels))
-    training = Training(settings, data.space, TrainingRows.of_arrays(*columns))
+
+    def part(rows: np.ndarray) -> TrainingRows:
+        columns = [
+            {name: values[rows] for name, values in each.items()} for each in (data.inputs, data.labels)
+        ]
+        return TrainingRows.of_arrays(*columns)
+
+    training = Training(settings, data.space, part(rows), part(held_out) if held_out is not None else None)
     return training.run(lambda step, values: progress(step, training.steps))
 
 

@@ -130,7 +130,7 @@ def _carry_out(jobs, workers: int):
             yield _trial(*job)
         return
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(workers, len(jobs)), context, initializer=_one_thread)
+    pool = ProcessPoolExecutor(min(workers, len(jobs)), context, initializer=one_thread)
     try:
         for future in as_completed([pool.submit(_trial, *job) for job in jobs]):
             yield future.result()
@@ -138,7 +138,8 @@ def _carry_out(jobs, workers: int):
         pool.shutdown(cancel_futures=True)
 
 
-def _one_thread() -> None:
+def one_thread() -> None:
+    """Makes this process one of several that share the machine."""
     os.environ["OMP_NUM_THREADS"] = "1"
     os.environ["TF_USE_LEGACY_KERAS"] = "1"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -171,11 +172,13 @@ def _trial(home: str, variant: Variant, plan: Plan, seed: int, result: str) -> t
         judged = boosters.score(prepared.evaluation)
     else:
         from experiments.training import score, train
+        from models.fit import with_learned_lambda
 
         settings, models = variant.settings(plan.model, prepared, seed), []
-        cost = _timed(lambda: models.append(train(settings, data, fit)))
+        cost = _timed(lambda: models.append(train(settings, data, fit, held_out)))
         calibrating = score(models[-1], data, held_out)
         if plan.refit:
+            settings = with_learned_lambda(settings, models[-1])
             cost = _timed(lambda: models.append(train(settings, data, everything)))
         judged = score(models[-1], data, prepared.evaluation)
         cost["parameters"] = sum(int(np.prod(v.shape)) for v in models[-1].trainable_variables)

@@ -167,6 +167,14 @@ class Training:
         return dict(zip([*self._loss_names, *ne], map(float, values), strict=True))
 
 
+def with_learned_lambda(settings: ModelSettings, model: ConversionModel) -> ModelSettings:
+    """Settings to train once more with: the lambda that a bilevel training reached, as a number."""
+    balance = getattr(model, "balance", None)
+    if settings.lambda_cabb != BILEVEL or balance is None:
+        return settings
+    return settings.model_copy(update={"lambda_cabb": float(balance.value())})
+
+
 def predict(
     model: ConversionModel, rows: TrainingRows
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:

@@ -19,11 +19,10 @@ from pydantic import ValidationError
 
 from models import features as names
 from models import inputs
-from models.balance import BILEVEL
 from models.calibration import MonotoneMap, fit_maps
 from models.conversion_model import ConversionModel
 from models.feature_space import FeatureSpace
-from models.fit import Training, predict, refuse_non_finite
+from models.fit import Training, predict, refuse_non_finite, with_learned_lambda
 from models.recorder import Recorder, write_json
 from models.settings import ModelSettings
 from models.signatures import ServedModel
@@ -150,7 +149,7 @@ def fit(
             if lesson:
                 tf.io.gfile.makedirs(resume_dir)
                 learned.save(lesson)
-            known = settings.model_copy(update=learned.settings())
+            known = settings.model_copy(update={"lambda_cabb": learned.lambda_cabb})
             trained = train(known, [*files, *held_out])
         trained = dataclasses.replace(trained, calibration=learned.calibration)
     else:
@@ -162,10 +161,10 @@ def fit(
 
 @dataclasses.dataclass(frozen=True)
 class _Learned:
-    """What the held-out days taught: maps by served output, and a bilevel lambda."""
+    """What the held-out days taught: maps by served output, and the lambda to train on with."""
 
     calibration: dict[str, MonotoneMap]
-    lambda_cabb: float | None
+    lambda_cabb: float | str
 
     @classmethod
     def of(cls, model: ConversionModel, held: inputs.TrainingRows) -> _Learned:
@@ -176,12 +175,7 @@ class _Learned:
             maps = fit_maps(
                 settings.calibration, settings.label_of_output(), labels, p, labels[names.ROW_WEIGHT]
             )
-        bilevel = settings.lambda_cabb == BILEVEL and hasattr(model, "balance")
-        return cls(maps, float(model.balance.value()) if bilevel else None)
-
-    def settings(self) -> dict[str, float]:
-        """Settings of the second training that differ from the first's."""
-        return {} if self.lambda_cabb is None else {"lambda_cabb": self.lambda_cabb}
+        return cls(maps, with_learned_lambda(settings, model).lambda_cabb)
 
     def save(self, path: str) -> None:
         write_json(path, dataclasses.asdict(self))

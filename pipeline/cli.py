@@ -13,6 +13,7 @@ EXIT_BAD_INPUT = 2
 
 _COMMANDS = {
     "run": "Run the pipeline: logs to a gated, pushed model and a report.",
+    "tune": "Search lambda and the model's main sizes on training days.",
     "simulate": "Write the logs of a simulated store whose truth is known.",
     "similar": "Show the categories most related to one, with support.",
     "attribution": "Show who gets the credit of a purchase, under every attribution view.",

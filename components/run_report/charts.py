@@ -252,6 +252,51 @@ def lines(
     return _svg(266, f"{y_title} by {x_title}", parts)
 
 
+def scatter(points: Sequence[tuple[float | str, float, bool]], x_title: str, y_title: str) -> Markup:
+    """Dots (x, y, best or not). Numbers that span more than ten times stand on a log axis; text by its
+    order of appearance, sorted."""
+    shown = [point for point in points if formats.is_number(point[1])]
+    if not shown:
+        return EMPTY.format("There is no value yet, so there is nothing to draw.")
+    values = [x for x, _, _ in shown]
+    numbers = all(map(formats.is_number, values))
+    log = numbers and min(values) > 0 and max(values) > 10 * min(values)
+    names = sorted(set(values)) if not numbers else []
+
+    def place(x: float | str) -> float:
+        return float(names.index(x)) if names else math.log10(x) if log else float(x)
+
+    heights = sorted(y for _, y, _ in shown)
+    # One trial that went wrong does not flatten the others: it is drawn at the upper edge.
+    low, high = heights[0], heights[int(0.9 * (len(heights) - 1))]
+    pad = 0.08 * (high - low or 0.01)
+    xs = [place(x) for x in values]
+    side = 0.06 * (max(xs) - min(xs) or 1.0)
+    axes = _Axes(48, 26, WIDTH - 14, 206, (min(xs) - side, max(xs) + side), (low - pad, high + pad))
+    if names:
+        ticks, label = [float(i) for i in range(len(names))], lambda v: str(names[round(v)])
+    elif log:
+        ticks = [float(e) for e in range(math.ceil(axes.x_range[0]), math.floor(axes.x_range[1]) + 1)]
+        label = lambda v: _plain_tick(10**v)  # noqa: E731
+    else:
+        ticks, label = _ticks(*axes.x_range, 4), _plain_tick
+    mark = Markup(
+        '<g class="tone-{tone}"><title>{words}</title><circle class="dot" cx="{x}" cy="{y}" r="{r}"/></g>'
+    )
+    dots = [
+        mark.format(
+            tone="b" if best else "a",
+            x=_u(axes.x(place(x))),
+            y=_u(axes.y(min(y, axes.y_range[1]))),
+            r=7 if best else 4,
+            words=f"{x if names else _plain_tick(x)}: {y:.4f}",
+        )
+        for x, y, best in shown
+    ]
+    parts = [axes.y_ticks(_ticks(*axes.y_range, 4), _plain_tick), axes.base(), axes.x_ticks(ticks, label)]
+    return _svg(246, f"{y_title} by {x_title}", [*parts, *dots, axes.titles(x_title, y_title)])
+
+
 def histogram(heights: Sequence[float], low: float, high: float, x_title: str, y_title: str) -> Markup:
     """Bars over equal bins of [low, high]."""
     if not heights or not any(heights):
