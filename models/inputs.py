@@ -19,6 +19,7 @@ Rows = tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]
 """(features, labels), [rows, ...]; labels hold weights and credits too."""
 
 BLOCK_ROWS = 131_072
+_PIECE_ROWS = 16_384
 _KEPT_BYTES = 256 << 20
 """Files that are not larger than this together are read once and kept in memory (as arrays they are about
 three times as large)."""
@@ -89,7 +90,7 @@ class TrainingRows:
         """
 
         def epoch(number):
-            return self.blocks.enumerate().map(
+            return self.blocks.enumerate().flat_map(
                 lambda block, rows: _shuffled(rows, seed=[seed * 1_000_003 + number, block])
             )
 
@@ -97,10 +98,16 @@ class TrainingRows:
         return dataset.skip(skip).prefetch(2)
 
 
-def _shuffled(rows: Rows, seed: list[tf.Tensor]) -> Rows:
+def _shuffled(rows: Rows, seed: list[tf.Tensor]) -> tf.data.Dataset:
+    """The rows of a block in a new order, a piece at a time: the block is never copied whole."""
     size = tf.shape(tf.nest.flatten(rows)[0])[0]
     order = tf.random.experimental.stateless_shuffle(tf.range(size), seed=seed)
-    return tf.nest.map_structure(lambda column: tf.gather(column, order), rows)
+
+    def piece(start):
+        taken = order[start : start + _PIECE_ROWS]
+        return tf.nest.map_structure(lambda column: tf.gather(column, taken), rows)
+
+    return tf.data.Dataset.range(0, tf.cast(size, tf.int64), _PIECE_ROWS).map(piece)
 
 
 def _blocks(files: Sequence[str], spec: Mapping[str, tf.io.FixedLenFeature]) -> tf.data.Dataset:
