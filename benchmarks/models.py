@@ -59,7 +59,7 @@ def measure(model: str, count: int, batch_size: int) -> dict:
     from models.settings import ModelSettings
 
     features, labels, space = rows(count)
-    settings = ModelSettings(model=model, batch_size=batch_size, views=VIEWS)
+    settings = ModelSettings(model=model, batch_size=batch_size, views=VIEWS, epochs=1)
     training = Training(settings, space, TrainingRows.of_arrays(features, labels))
     marks = []
     built = training.run(lambda step, _: marks.append((step, time.process_time())))

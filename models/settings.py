@@ -135,10 +135,10 @@ class ModelSettings(Settings):
 
     # Training.
     batch_size: int = Field(512, ge=1)
-    epochs: int = Field(1, ge=1)
-    dense_learning_rate: float = Field(5e-3, gt=0)
+    epochs: int = Field(3, ge=1)
+    dense_learning_rate: float = Field(1e-3, gt=0)
     """Adam, for everything but embeddings."""
-    embedding_learning_rate: float = Field(1e-1, gt=0)
+    embedding_learning_rate: float = Field(2e-2, gt=0)
     """Adagrad with sparse updates, for embeddings."""
     warmup_share: float = Field(0.05, ge=0, lt=1)
     """Share of the steps over which learning rates rise from 0; after it they fall linearly to

@@ -16,7 +16,10 @@ from tests.models import click_examples
 
 pytestmark = pytest.mark.slow
 
-SMALL = {"batch_size": 100, "log_every_steps": 4, "checkpoint_every_steps": 4, "bottom_units": [32, 16]}
+SMALL = {
+    **{"batch_size": 100, "log_every_steps": 4, "checkpoint_every_steps": 4, "bottom_units": [32, 16]},
+    **{"epochs": 1, "dense_learning_rate": 5e-3, "embedding_learning_rate": 0.1},
+}
 ROWS = 2000
 
 
