@@ -105,7 +105,7 @@ def run_beam(data: Path, out: Path, partitions: int) -> dict:
         source, SplitWindows(eval_start=EVAL_START), str(out / "sessions"), partitions, make_pipeline
     )
     phases.end("sessions")
-    build_similarity(out / "sessions", out / "similarity", SimilaritySettings(), make_pipeline)
+    build_similarity(out / "sessions", out / "similarity", SimilaritySettings(shrinkage=0), make_pipeline)
     phases.end("similarity")
     observed = observed_until(out / "sessions", source.time_zone, GAP_MINUTES, EVAL_START)
     prices = mean_leaf_prices(read_catalog(source))
