@@ -31,7 +31,14 @@ LAST_CLICK, CABA_ONLY, ANY, TREES = "last click", "CABA only", "any conversion",
 OURS, SUMMED = "ours, three heads", "two heads, sum"
 
 
-def lambda_name(value: float) -> str:
+LEARNED = ("uncertainty", "bilevel")
+"""Ways to learn lambda: homoscedastic uncertainty, and held-out conversions (the paper's proposal)."""
+
+
+def lambda_name(value: float | str) -> str:
+    """Name of a row; a learned lambda has the name of its way."""
+    if isinstance(value, str):
+        return f"lambda by {value}"
     return f"lambda {value:g}"
 
 
@@ -69,7 +76,7 @@ def variants(available: Sequence[str], lambdas: Sequence[float] = LAMBDAS) -> di
         lambdas: of Table 2; 0 and the selected one are always there.
     """
 
-    def two_heads(name: str, title: str, value: float = SELECTED, **more: Any) -> Variant:
+    def two_heads(name: str, title: str, value: float | str = SELECTED, **more: Any) -> Variant:
         return Variant(
             name=name,
             title=title,
@@ -85,6 +92,8 @@ def variants(available: Sequence[str], lambdas: Sequence[float] = LAMBDAS) -> di
             two_heads(lambda_name(value), f"two heads, lambda {value:g}, taxonomy + CF alpha", value)
             for value in _swept(lambdas)
         ),
+        two_heads(lambda_name("uncertainty"), "two heads, lambda learned from uncertainty", "uncertainty"),
+        two_heads(lambda_name("bilevel"), "two heads, lambda that held-out conversions choose", "bilevel"),
         Variant(name=OURS, title="two heads and a third on any conversion (the product)"),
         Variant(name=TREES, title="LightGBM, one booster per label", learner="lightgbm"),
     ]
@@ -188,7 +197,7 @@ def _table_2(lambdas: tuple[float, ...]) -> Table:
         2,
         "The weight of L_CABB",
         "What does more weight on click A, buy B do to each head?",
-        (LAST_CLICK, *map(name, lambdas), TREES),
+        (LAST_CLICK, *map(name, (*lambdas, *LEARNED)), TREES),
         LAST_CLICK,
         {
             LAST_CLICK: single,

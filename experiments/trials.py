@@ -11,12 +11,15 @@ import hashlib
 import multiprocessing
 import os
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
+from queue import SimpleQueue
 
 import numpy as np
 from pydantic import Field
@@ -27,6 +30,9 @@ from experiments.variants import Variant
 from models.settings import ModelSettings
 from schemas.errors import InputError
 from schemas.settings import Settings
+
+_TRIALS_PER_PROCESS = 4
+"""TensorFlow keeps the graph and the rows of every training for as long as its process lives."""
 
 Scores = dict[str, np.ndarray]
 """Served output -> probability of each row, float32 [rows]."""
@@ -123,19 +129,58 @@ def _key(prepared: Prepared, variant: Variant, plan: Plan, seed: int) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
-def _carry_out(jobs, workers: int):
-    """Yields (variant, seed) as they finish."""
+def _carry_out(jobs: Sequence[tuple], workers: int) -> Iterator[tuple[Variant, int]]:
+    """Yields (variant, seed) as they finish, a few trials to a process."""
     if not workers or not jobs:
         for job in jobs:
             yield _trial(*job)
         return
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(workers, len(jobs)), context, initializer=one_thread)
+    batches = [
+        jobs[first : first + _TRIALS_PER_PROCESS] for first in range(0, len(jobs), _TRIALS_PER_PROCESS)
+    ]
+    told: SimpleQueue = SimpleQueue()
+    children: list[SpawnProcess] = []
+    threads = ThreadPoolExecutor(min(workers, len(batches)))
     try:
-        for future in as_completed([pool.submit(_trial, *job) for job in jobs]):
-            yield future.result()
+        for batch in batches:
+            threads.submit(_in_process, batch, told, children)
+        for _ in jobs:
+            answer = told.get()
+            if isinstance(answer, BaseException):
+                raise answer
+            yield answer
     finally:
-        pool.shutdown(cancel_futures=True)
+        threads.shutdown(wait=False, cancel_futures=True)
+        for child in children:
+            child.kill()
+
+
+def _in_process(batch: Sequence[tuple], told: SimpleQueue, children: list[SpawnProcess]) -> None:
+    """Runs trials in a process of their own and passes on what it tells: finished trials, or an error."""
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    child = context.Process(target=_trials, args=(batch, sender), daemon=True)
+    children.append(child)
+    child.start()
+    sender.close()
+    heard = 0
+    try:
+        while heard < len(batch):
+            told.put(receiver.recv())
+            heard += 1
+    except EOFError:
+        child.join()
+        told.put(RuntimeError(f"a training process ended with exit code {child.exitcode}"))
+    child.kill()  # TensorFlow's threads can keep a process from ending by itself
+
+
+def _trials(batch: Sequence[tuple], sender: Connection) -> None:
+    one_thread()
+    try:
+        for job in batch:
+            sender.send(_trial(*job))
+    except Exception as error:
+        sender.send(error)
 
 
 def one_thread() -> None:
