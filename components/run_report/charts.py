@@ -259,7 +259,7 @@ def scatter(points: Sequence[tuple[float | str, float, bool]], x_title: str, y_t
     if not shown:
         return EMPTY.format("There is no value yet, so there is nothing to draw.")
     values = [x for x, _, _ in shown]
-    numbers = all(map(formats.is_number, values))
+    numbers = not any(isinstance(x, str) for x in values)
     log = numbers and min(values) > 0 and max(values) > 10 * min(values)
     names = sorted(set(values)) if not numbers else []
 

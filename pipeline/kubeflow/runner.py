@@ -160,6 +160,11 @@ def _defaults(config: Config, inputs: RunInputs) -> Json:
         return day.isoformat() if day else ""
 
     trained = config.model.model_dump(mode="json")
+    if isinstance(config.model.lambda_cabb, str):
+        raise InputError(
+            f"model.lambda_cabb {config.model.lambda_cabb}: lambda is a number among a compiled pipeline's "
+            "parameters; learn it with `cabb run` and compile with the value it reached"
+        )
     return {
         "events": list(inputs.source.events),
         "catalog": inputs.source.catalog or "",

@@ -45,11 +45,28 @@ def test_a_search_resumes_and_never_reads_evaluation_days(prepared, tmp_path):
     assert len(study.trials) == 3
     first = study.trials[0]
     assert first.params["lambda_cabb"] == 0.75 and 0.3 < first.value < 1.5
+
+
+def test_the_page_has_a_chart_of_every_setting_and_what_to_paste():
+    search = tuning.Search(plan=Plan(seeds=(1,), model=SMALL))
+    study = optuna.create_study()
+    start = optuna.trial.FixedTrial(tuning._start(SMALL))
+    tuning.space(start, SMALL)
+    for value, changes in (
+        (0.8, {}),
+        (0.7, {"epochs": 3, "bottom_units": "64-32"}),
+        (0.9, {"batch_size": 128}),
+    ):
+        params = {**start.params, **changes}
+        study.add_trial(
+            optuna.trial.create_trial(params=params, distributions=start.distributions, value=value)
+        )
+    first = study.trials[0]
     html = page(study, search, "a small store")
     assert html.count("<svg") == len(first.params) and "http" not in html.split("</style>")[1].replace(
         "http://www.w3.org", ""
     )
-    text = snippet(study, search)
-    changed = yaml.safe_load(text)["model"] if text else {}
+    changed = yaml.safe_load(snippet(study, search))["model"]
+    assert changed == {"epochs": 3, "bottom_units": [64, 32]}
     best = tuning.space(optuna.trial.FixedTrial(study.best_trial.params), SMALL)
     assert ModelSettings(**{**SMALL.model_dump(), **changed}) == best
