@@ -34,7 +34,7 @@ def compare_windows(
     only the labels differ; NE of different labels still cannot be ranked.
 
     Args:
-        recipe: of the data; its one scheme gives alpha, its window is ignored.
+        recipe: of the data; its first scheme gives alpha, its window is ignored.
         seeds: one training each; NE is their mean.
         home: where prepared arrays are kept.
         say: told what is being done.
@@ -71,7 +71,7 @@ def name_of(window: Window) -> str:
 
 
 def _answers(data: Prepared, settings: ModelSettings, wanted: np.ndarray) -> dict[str, np.ndarray]:
-    (alpha,) = data.alpha.values()
+    alpha = next(iter(data.alpha.values()))
     rows = Rows(data.space, data.inputs, {**data.labels, names.ALPHA: alpha})
     return score(train(settings, rows, data.training()), rows, wanted)
 
