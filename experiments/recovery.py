@@ -26,12 +26,11 @@ from models.metrics import sums
 TARGETS = (CABA, CABB, OVERALL)
 TRUTH = {CABA.name: "p_caba", CABB.name: "p_cabb", OVERALL.name: "p_conversion"}
 CALIBRATION_BAR = 0.05
-"""How far from 1 predicted over actual may be."""
+"""How far from 1 predicted over actual may be. Where half of its 95 % interval is wider than that, there are
+too few clicks to judge it."""
 RATIO_BAR = 1.03
 """NE over the NE that the larger store gives."""
 DECILES = 10
-ENOUGH = 400
-"""Positives from which a decile's calibration is judged: chance alone moves fewer by 5 % and more."""
 
 MODEL = Variant(name="static", title="the product's model, static alpha", scheme="static")
 
@@ -55,7 +54,7 @@ def compose(small: Learned, large: Learned, truth: Path, plan: Plan) -> dict[str
         "small_rows": small.prepared.train_rows,
         "large_rows": large.prepared.train_rows,
         "shared_rows": len(shared),
-        "bars": {"calibration": CALIBRATION_BAR, "ratio": RATIO_BAR, "enough": ENOUGH},
+        "bars": {"calibration": CALIBRATION_BAR, "ratio": RATIO_BAR},
         "calibration": [
             {
                 "target": target.title,
@@ -117,13 +116,14 @@ def _calibration(learned: Learned, target: Target, plan: Plan) -> dict[str, Any]
 def _judged(losses: Losses, bootstrap: Bootstrap) -> dict[str, Any]:
     positives = float(losses.positive.sum())
     value = losses.calibration()
+    low, high = bootstrap.calibration_interval(losses)
     return {
         "positives": positives,
         "predicted": float(losses.predicted.sum(axis=1).mean() / losses.weight.sum()),
         "observed": positives / float(losses.weight.sum()),
         "calibration": value,
-        "interval": list(bootstrap.calibration_interval(losses)),
-        "inside": bool(abs(value - 1) <= CALIBRATION_BAR) if positives >= ENOUGH else None,
+        "interval": [low, high],
+        "inside": bool(abs(value - 1) <= CALIBRATION_BAR) if (high - low) / 2 <= CALIBRATION_BAR else None,
     }
 
 

@@ -31,7 +31,7 @@ def trial(prepared, plan, shift):
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
     home = tmp_path_factory.mktemp("recovery")
-    prepared = made_up.prepared(home / "arrays", evaluation=5000)
+    prepared = made_up.prepared(home / "arrays", evaluation=20_000)
     plan = Plan(seeds=(1, 2), holdout_days=4)
     learned = [recovery.Learned(prepared, [trial(prepared, plan, shift)] * 2) for shift in (0.5, 0.0)]
     keys = prepared.keys()[prepared.train_rows :]
@@ -53,7 +53,9 @@ def test_calibration_by_decile_is_that_of_the_rows(results):
     for part, cell in zip(np.array_split(order, 10), cells["deciles"], strict=True):
         assert cell["positives"] == y[part].sum()
         assert cell["calibration"] == pytest.approx(p[part].astype(float).sum() / y[part].sum(), rel=1e-5)
-        assert (cell["inside"] is None) == (cell["positives"] < recovery.ENOUGH)
+        low, high = cell["interval"]
+        assert low < cell["calibration"] < high
+        assert (cell["inside"] is None) == ((high - low) / 2 > recovery.CALIBRATION_BAR)
     assert cells["overall"]["inside"] is False
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -89,6 +90,7 @@ def configured(
 
     os.environ["TF_USE_LEGACY_KERAS"] = "1"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    logging.getLogger("absl").setLevel(logging.ERROR)  # Transform warns of its own graph, once per lookup
     overrides: dict[str, Any] = dict(parse_setting(each) for each in settings)
     overrides["output"] = str(output.resolve())
     if world:
