@@ -6,6 +6,7 @@ outlives the process that holds the other end.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -25,6 +26,9 @@ def main() -> None:
     from serving.models import single
 
     with Emulator(single(name, base), limits) as server:
+        # What TensorFlow brought is here to stay: collections of garbage need not walk it.
+        gc.collect()
+        gc.freeze()
         states = server.models.model(name).states()
         errors = {number: error.message for number, (_, error) in states.items() if error}
         line = {"address": server.address, "rest_address": server.rest_address, "errors": errors}

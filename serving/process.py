@@ -74,6 +74,11 @@ class ServerProcess:
             self._process.wait()
         self._process.stdout.close()
 
+    @property
+    def process_id(self) -> int:
+        """Of the server."""
+        return self._process.pid
+
     def peak_memory_mb(self) -> float:
         """Largest resident memory so far, in MB (10^6 bytes)."""
         status = Path(f"/proc/{self._process.pid}/status").read_text(encoding="ascii", errors="replace")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import threading
@@ -75,6 +76,8 @@ def serve(
         console.print(
             f"gRPC {server.address}, REST http://{server.rest_address} (emulator of TensorFlow Serving)"
         )
+        gc.collect()
+        gc.freeze()
         stop.wait()
 
 

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 from rich.console import Console
@@ -70,6 +71,33 @@ def test_a_good_model_is_pushed_and_scores(good: tuple[Config, RunResult]) -> No
         assert ((values > 0) & (values < 1)).all()
         assert values.std() > 0
     assert result.report.read_text().startswith("<!doctype html>")
+
+
+def test_the_pushed_model_is_served_and_scores_clicks_of_a_user(good: tuple[Config, RunResult]) -> None:
+    from components.serving_validator.check import in_process
+    from components.serving_validator.warmup import raw_columns, read_examples
+    from pipeline.commands.score import user_columns
+    from serving.client import Client
+    from serving.process import ServerProcess
+    from serving.requests import features_of_export
+
+    config, _ = good
+    home = config.output / "serving" / config.name
+    version = home / pushed_versions(config)[-1]
+    (eval_split,) = (config.output / "artifacts").glob("SimilarityTransform/examples/*/Split-eval")
+    examples = read_examples(eval_split, 200)
+    columns = raw_columns(examples, features_of_export(version))
+    expected = in_process(version, examples)
+    log = pl.read_parquet(config.output / "store/events/*.parquet")
+    user, product, last = log.sort("event_time").select("user_id", "product_id", "event_time").row(-1)
+    with ServerProcess(config.name, home) as server, Client(server.address, config.name, None, 30) as client:
+        assert not server.errors
+        for name, values in client.score(columns).items():
+            np.testing.assert_allclose(values, expected[name], atol=1e-5)
+        live = user_columns(user, [product, "unheard-of"], last.replace(tzinfo=None), [], home)
+        assert live["user_clicks"][0] > 0
+        scored = client.score(live)["p_conversion"]
+    assert scored.shape == (2,) and ((scored > 0) & (scored < 1)).all()
 
 
 def test_one_click_is_explained(good: tuple[Config, RunResult]) -> None:
