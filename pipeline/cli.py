@@ -20,6 +20,7 @@ _COMMANDS = {
     "serve": "Serve pushed versions on this machine, as TensorFlow Serving would.",
     "ingest": "Take events into the live feature state that scoring by user reads.",
     "score": "Score rows of click features with a served model.",
+    "bulk-score": "Score many rows through Beam, without a server.",
     "monitor": "Compare what was scored with training, and with what happened.",
     "report": "Show the verdict and metrics of the last run, and its page.",
     "kubeflow": "Compile, check, rehearse and submit the pipeline for Kubeflow.",

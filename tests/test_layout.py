@@ -95,7 +95,8 @@ def test_help_loads_neither_tensorflow_nor_tfx() -> None:
     script = (
         "import sys; from click.testing import CliRunner; from pipeline.cli import cabb\n"
         "for args in (['--help'], ['run', '--help'], ['simulate', '--help'], ['similar', '--help'],"
-        " ['report', '--help'], ['attribution', '--help'], ['serve', '--help'], ['score', '--help']):\n"
+        " ['report', '--help'], ['attribution', '--help'], ['serve', '--help'], ['score', '--help'],"
+        " ['ingest', '--help'], ['monitor', '--help'], ['bulk-score', '--help']):\n"
         "    result = CliRunner().invoke(cabb, args); assert result.exit_code == 0, result.output\n"
         "    assert args == ['--help'] or 'Example' in result.output, args\n"
         "heavy = {'tensorflow', 'tfx', 'apache_beam', 'tensorflow_model_analysis'} & set(sys.modules)\n"

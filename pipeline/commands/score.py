@@ -75,8 +75,8 @@ def score(
       cabb score --json '{"item": "mug-7", "leaf": "Home > Mugs", ...}'
       cabb score --input rows.parquet --output scored.parquet --label canary
 
-    All features of the model are needed; its assets.extra/cabb.json lists them. For more rows than one
-    machine scores in reasonable time use TFX's BulkInferrer on the pushed SavedModel.
+    All features of the model are needed; its assets.extra/cabb.json lists them. For many rows use
+    `cabb bulk-score`.
     """
     ways = [row is not None, source is not None or target is not None, bool(user or items)]
     if sum(ways) != 1 or (source is None) != (target is None) or (user is None) != (not items):

@@ -1,0 +1,1 @@
+"""Scores of more rows than one server should be asked for."""
