@@ -48,6 +48,8 @@ def test_resolved_config_reads_back_the_same(tmp_path: Path) -> None:
         ("store: atlantis", "choose one of default"),
         ("store: {name: [a]}", "choose one of default"),
         ("model: nope", "choose one of cabb"),
+        ("model: {calibration: platt}\nsplit: {eval_start: 2016-02-20}", "set split.holdout_days"),
+        ("model: {model: mal_cabb, lambda_cabb: bilevel}", "bilevel is for the model cabb"),
         ("split: {eval_start: 2016-02-30}", "not valid YAML"),
         ("gate: {calibration: [2, 1]}", "lower bound must be below"),
         ("gate: {max_ne: {p_caba: .nan}}", "gate.max_ne.p_caba"),
