@@ -16,6 +16,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
@@ -77,8 +78,10 @@ def generate(events: int, leaves: int, home: Path, seed: int = 0) -> None:
     ).write_parquet(home / "catalog.parquet")
 
 
-def run_beam(data: Path, out: Path, partitions: int) -> dict:
-    """The product's own stages."""
+def run_beam(
+    data: Path, out: Path, partitions: int, arguments: Sequence[str] = ("--runner=FnApiRunner",)
+) -> dict:
+    """The product's own stages, with Beam's command line."""
     import apache_beam as beam
     from apache_beam.options.pipeline_options import PipelineOptions
 
@@ -93,7 +96,7 @@ def run_beam(data: Path, out: Path, partitions: int) -> dict:
     from schemas.events import LogSource
 
     def make_pipeline() -> beam.Pipeline:
-        return beam.Pipeline(options=PipelineOptions(["--runner=FnApiRunner"]))
+        return beam.Pipeline(options=PipelineOptions(list(arguments)))
 
     phases = Phases()
     source = LogSource(

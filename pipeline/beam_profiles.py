@@ -31,7 +31,7 @@ PROFILES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("--runner=DataflowRunner", "--experiments=use_runner_v2"),
         ("project", "region", "temp_location", "sdk_container_image"),
     ),
-    "dask": (("--runner=DaskRunner",), ("dask_client_address",)),
+    "dask": (("--runner=apache_beam.runners.dask.dask_runner.DaskRunner",), ("dask_client_address",)),
 }
 """Profile -> (flags it always has, options it cannot do without)."""
 

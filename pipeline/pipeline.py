@@ -2,7 +2,11 @@
 
 import json
 
-from tfx import v1 as tfx
+# Not through `tfx.v1`, which imports the clients of Google's AI Platform as well.
+from tfx.components import Evaluator, ExampleValidator, StatisticsGen, Trainer, Transform
+from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
+from tfx.orchestration.pipeline import Pipeline
+from tfx.proto import pusher_pb2, trainer_pb2
 
 from components import (
     AnomalyGate,
@@ -26,7 +30,7 @@ from pipeline.run_inputs import RunInputs
 TRAINER = "models.trainer.run_fn"
 
 
-def create_pipeline(config: Config, inputs: RunInputs, run_fn: str = TRAINER) -> tfx.dsl.Pipeline:
+def create_pipeline(config: Config, inputs: RunInputs, run_fn: str = TRAINER) -> Pipeline:
     """The DAG of one run; it reads from top to bottom and is the same for every runner.
 
     Args:
@@ -96,11 +100,9 @@ def create_pipeline(config: Config, inputs: RunInputs, run_fn: str = TRAINER) ->
         ),
     )
 
-    schema = tfx.components.ImportSchemaGen(schema_file=str(inputs.schema_file))
-    statistics = tfx.components.StatisticsGen(examples=examples)
-    anomalies = tfx.components.ExampleValidator(
-        statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"]
-    )
+    schema = ImportSchemaGen(schema_file=str(inputs.schema_file))
+    statistics = StatisticsGen(examples=examples)
+    anomalies = ExampleValidator(statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"])
     anomaly_gate = AnomalyGate(
         statistics=statistics.outputs["statistics"],
         schema=schema.outputs["schema"],
@@ -113,7 +115,7 @@ def create_pipeline(config: Config, inputs: RunInputs, run_fn: str = TRAINER) ->
     )
 
     models_hash = code_hash("models")
-    transform = tfx.components.Transform(
+    transform = Transform(
         examples=examples,
         schema=schema.outputs["schema"],
         preprocessing_fn="models.preprocessing.preprocessing_fn",
@@ -122,13 +124,13 @@ def create_pipeline(config: Config, inputs: RunInputs, run_fn: str = TRAINER) ->
     )
     transform.add_upstream_node(anomaly_gate)
     held_out = bool(inputs.windows.holdout_days)
-    trainer = tfx.components.Trainer(
+    trainer = Trainer(
         run_fn=run_fn,
         examples=transform.outputs["transformed_examples"],
         transform_graph=transform.outputs["transform_graph"],
         schema=schema.outputs["schema"],
-        train_args=tfx.proto.TrainArgs(splits=["train"]),
-        eval_args=tfx.proto.EvalArgs(splits=["holdout" if held_out else "train"]),
+        train_args=trainer_pb2.TrainArgs(splits=["train"]),
+        eval_args=trainer_pb2.EvalArgs(splits=["holdout" if held_out else "train"]),
         custom_config={
             "settings": config.model.model_dump_json(),
             "holdout": held_out,
@@ -147,7 +149,7 @@ def create_pipeline(config: Config, inputs: RunInputs, run_fn: str = TRAINER) ->
         label_of_output=json.dumps(label_of_output),
         code_hash=code_hash("components.baseline_model", "models.features", "schemas"),
     )
-    evaluator = tfx.components.Evaluator(
+    evaluator = Evaluator(
         examples=examples,
         example_splits=["eval"],
         model=trainer.outputs["model"],
@@ -169,16 +171,19 @@ def create_pipeline(config: Config, inputs: RunInputs, run_fn: str = TRAINER) ->
         model=trainer.outputs["model"],
         model_blessing=evaluator.outputs["blessing"],
         infra_blessing=serving_check.outputs["blessing"],
+        baseline=baseline.outputs["model"],
         evaluation=evaluator.outputs["evaluation"],
         statistics=statistics.outputs["statistics"],
         schema=schema.outputs["schema"],
         feature_state=feature_state.outputs["state"],
-        push_destination=tfx.proto.PushDestination(
-            filesystem=tfx.proto.PushDestination.Filesystem(base_directory=serving_dir)
+        push_destination=pusher_pb2.PushDestination(
+            filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=serving_dir)
         ),
         serving_state=inputs.push_state,
         lineage=inputs.lineage.to_json(),
-        code_hash=code_hash("components.versioned_pusher", "components.evaluator", "schemas"),
+        code_hash=code_hash(
+            "components.versioned_pusher", "components.baseline_model", "components.evaluator", "schemas"
+        ),
     )
     report = RunReport(
         sessions=sessions.outputs["sessions"],
@@ -205,7 +210,7 @@ def create_pipeline(config: Config, inputs: RunInputs, run_fn: str = TRAINER) ->
         ),
     )
 
-    return tfx.dsl.Pipeline(
+    return Pipeline(
         pipeline_name=config.name,
         pipeline_root=str(config.output / "artifacts"),
         components=[

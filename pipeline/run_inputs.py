@@ -14,7 +14,7 @@ from pipeline.fingerprint import data_fingerprint, run_key
 from schemas.curated import write_schema
 from schemas.errors import InputError
 from schemas.events import LogSource
-from schemas.lineage import Lineage, baseline, baseline_state, push_state
+from schemas.lineage import Lineage, baseline_state, push_state
 from simulator.store import simulate
 from simulator.worlds import World
 
@@ -71,7 +71,6 @@ def resolve(config: Config, progress: Callable[[int, int], None] | None = None) 
         data_fingerprint=fingerprint,
         config_hash=config.digest(),
         git_commit=git_commit(),
-        production_at_start=judged.number if (judged := baseline(serving_dir, key)) else 0,
         train_start=windows.train_start and windows.train_start.isoformat(),
         train_end=windows.eval_start.isoformat(),
         eval_start=windows.eval_start.isoformat(),

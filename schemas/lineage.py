@@ -21,6 +21,7 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -39,7 +40,8 @@ class Lineage(Settings):
     """Where a version came from.
 
     The runner fills in what it knows before the run; the pusher adds `version`, `parent_version`,
-    `schema_hash` and `metrics`. Dates are days in the store's time zone, ISO format; an end is exclusive.
+    `production_at_start`, `schema_hash` and `metrics`. Dates are days in the store's time zone, ISO format;
+    an end is exclusive.
     """
 
     run_key: str
@@ -47,12 +49,15 @@ class Lineage(Settings):
     run_id: str = ""
     data_fingerprint: str = ""
     config_hash: str = ""
+    arguments: dict[str, Any] = {}
+    """What a compiled pipeline was given at submission, on top of the settings that `config_hash` names."""
     code_hash: str = ""
     git_commit: str | None = None
     image: str | None = None
     """The container image of the run's tasks, by digest; none when it ran in a local environment."""
     production_at_start: int | None = None
-    """The version in production when the run began, 0 for none: a push is refused when it changed since."""
+    """The version in production when the baseline was chosen, 0 for none: a push is refused when it changed
+    since."""
     train_start: str | None = None
     train_end: str | None = None
     eval_start: str | None = None

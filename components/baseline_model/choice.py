@@ -8,6 +8,9 @@ from schemas.errors import InputError
 from schemas.lineage import Version
 from schemas.settings import Settings
 
+IN_PRODUCTION = "in_production"
+"""Custom property of the baseline: the version in production when it was chosen, 0 for none."""
+
 
 class BaselineSettings(Settings):
     """How the baseline is chosen."""

@@ -10,7 +10,7 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
-from components.baseline_model.choice import BaselineSettings, comparable
+from components.baseline_model.choice import IN_PRODUCTION, BaselineSettings, comparable
 from components.baseline_model.prior import base_rates, save_prior
 from schemas.lineage import baseline
 
@@ -24,19 +24,17 @@ class Executor(base_executor.BaseExecutor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Fills `model`, with custom properties `kind`, `version`, `train_start` and `train_end`.
+        """Fills `model`; custom properties `in_production`, `kind`, `version`, `train_start`, `train_end`.
 
         Raises:
             InputError: production cannot be compared with, or there is nothing to take base rates from.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         settings = BaselineSettings.model_validate_json(exec_properties["settings"])
-        version = comparable(
-            baseline(exec_properties["serving_dir"], exec_properties["run_key"]),
-            exec_properties["eval_start"],
-            settings,
-        )
+        found = baseline(exec_properties["serving_dir"], exec_properties["run_key"])
+        version = comparable(found, exec_properties["eval_start"], settings)
         model = artifact_utils.get_single_instance(output_dict["model"])
+        model.set_int_custom_property(IN_PRODUCTION, found.number if found else 0)
         folder = path_utils.serving_model_dir(model.uri)
         if version is None:
             split = artifact_utils.get_split_uri(input_dict["examples"], "train")

@@ -78,7 +78,7 @@ def build_similarity(
             | "OneByOne" >> beam.Reshuffle()
             | "CoEngagement" >> beam.FlatMap(_sums, settings)
             | "Sum" >> beam.CombinePerKey(SumCoEngagement())
-            | "Together" >> beam.combiners.ToDict()
+            | "Together" >> beam.combiners.ToDict().without_defaults()
             | "Write" >> beam.Map(_save, unseen, str(output), settings)
         )
     table = SimilarityTable.load(output)

@@ -71,21 +71,23 @@ def build_sessions(
     catalog.write_parquet(work / "catalog.parquet")
     try:
         with make_pipeline() as pipeline:
-            read, read_counts = (
+            read = (
                 pipeline
                 | "Units" >> beam.Create(list(enumerate(units)))
                 | "Spread" >> beam.Reshuffle()
-                | "Read" >> beam.ParDo(_ReadLogs(source, str(work))).with_outputs("counts", main="events")
+                | "Read" >> beam.ParDo(_ReadLogs(source, str(work)))
             )
+            read_counts = read | "Counts" >> beam.Filter(isinstance, RowCounts)
             write_counts = (
                 read
+                | "Events" >> beam.Filter(isinstance, pl.DataFrame)
                 | "Users" >> PartitionByUser(partitions)
                 | "Sessions" >> beam.ParDo(_WriteSessions(source, windows, str(work), partitions))
             )
             _ = (
                 (read_counts, write_counts)
                 | beam.Flatten()
-                | "Account" >> beam.CombineGlobally(_merged)
+                | "Account" >> beam.CombineGlobally(_merged).without_defaults()
                 | "Note" >> beam.Map(_write_text, str(work / "accounting.json"), RowCounts.dump)
             )
         counts = RowCounts.load((work / "accounting.json").read_text())
@@ -110,8 +112,9 @@ def build_sessions(
 
 
 class _ReadLogs(beam.DoFn):
-    """(index, ReadUnit) -> frames of checked events in bounded memory; output "counts": what became of rows.
+    """(index, ReadUnit) -> frames of checked events in bounded memory, and counts: what became of rows.
 
+    Both come out of one output, told apart by their kind: Beam's Dask runner mixes tagged outputs up.
     Rejected rows are written as they come.
     """
 
@@ -142,7 +145,7 @@ class _ReadLogs(beam.DoFn):
             counts.merge(RowCounts(files={unit.path: count_file(0, unreadable=str(error))}))
         if pending_rows:
             yield pl.concat(pending)
-        yield beam.pvalue.TaggedOutput("counts", counts)
+        yield counts
 
 
 class _WriteSessions(beam.DoFn):

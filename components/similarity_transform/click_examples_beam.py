@@ -191,7 +191,7 @@ def build_click_examples(
         totals = (
             elements
             | "Count" >> beam.ParDo(CountPartition(str(similarity), settings, observed, attribution))
-            | "Sum" >> beam.CombineGlobally(SumTotals())
+            | "Sum" >> beam.CombineGlobally(SumTotals()).without_defaults()
         )
         write = WritePartition(
             str(similarity),
@@ -205,7 +205,7 @@ def build_click_examples(
         _ = (
             elements
             | "Write" >> beam.ParDo(write, beam.pvalue.AsSingleton(totals))
-            | "SumLabels" >> beam.CombineGlobally(sum_label_counts)
+            | "SumLabels" >> beam.CombineGlobally(sum_label_counts).without_defaults()
             | "WriteCounts" >> beam.Map(_write_counts, str(output), settings, attribution)
         )
     counts = json.loads(Path(output, COUNTS_FILE).read_text(encoding="utf-8"))

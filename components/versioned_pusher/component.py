@@ -20,6 +20,7 @@ class VersionedPusherSpec(component_spec.ComponentSpec):
         "infra_blessing": component_spec.ChannelParameter(
             type=standard_artifacts.InfraBlessing, optional=True
         ),
+        "baseline": component_spec.ChannelParameter(type=standard_artifacts.Model, optional=True),
         "evaluation": component_spec.ChannelParameter(type=standard_artifacts.ModelEvaluation, optional=True),
         "statistics": component_spec.ChannelParameter(
             type=standard_artifacts.ExampleStatistics, optional=True
@@ -57,6 +58,7 @@ class VersionedPusher(base_component.BaseComponent):
         code_hash: str,
         model_blessing: types.BaseChannel | None = None,
         infra_blessing: types.BaseChannel | None = None,
+        baseline: types.BaseChannel | None = None,
         evaluation: types.BaseChannel | None = None,
         statistics: types.BaseChannel | None = None,
         schema: types.BaseChannel | None = None,
@@ -72,6 +74,7 @@ class VersionedPusher(base_component.BaseComponent):
             missing version. code_hash: of the sources, part of the cache key.
             model_blessing: the Evaluator's; without it nobody judged the model.
             infra_blessing: the serving check's.
+            baseline: what the candidate was judged against: a push is refused if production changed since.
             evaluation: gives the lineage its metrics.
             statistics: of the examples; the train split's are kept for the next run's drift check.
             schema: kept with the version, its hash in the lineage.
@@ -82,6 +85,7 @@ class VersionedPusher(base_component.BaseComponent):
                 model=model,
                 model_blessing=model_blessing,
                 infra_blessing=infra_blessing,
+                baseline=baseline,
                 evaluation=evaluation,
                 statistics=statistics,
                 schema=schema,

@@ -16,6 +16,7 @@ from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
+from components.baseline_model.choice import IN_PRODUCTION
 from components.evaluator.verdict import overall_metrics
 from components.versioned_pusher.publish import publish
 from schemas.lineage import FEATURE_STATE_DIR, LINEAGE_FILE, SCHEMA_FILE, STATISTICS_FILE, Lineage
@@ -75,6 +76,9 @@ def _lineage(
     found: dict[str, Any] = {}
     if lineage.created is None:
         found["created"] = datetime.now(UTC).isoformat(timespec="seconds")
+    if input_dict.get("baseline"):
+        judged_against = artifact_utils.get_single_instance(input_dict["baseline"])
+        found["production_at_start"] = judged_against.get_int_custom_property(IN_PRODUCTION)
     if input_dict.get("evaluation"):
         metrics = overall_metrics(artifact_utils.get_single_uri(input_dict["evaluation"]))
         found["metrics"] = {name: v if math.isfinite(v) else None for name, v in sorted(metrics.items())}

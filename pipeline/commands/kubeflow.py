@@ -92,7 +92,10 @@ def check(file: Path, target: str, pipeline_root: str, arguments: tuple[str, ...
 @_ARGUMENTS
 @click.option("--oss", is_flag=True, help="Blank what the open-source backend blanks: artifact types, names.")
 @click.option("--cache", is_flag=True, help="Answer as KFP's cache would, from earlier runs in this folder.")
-def run_local(file: Path, pipeline_root: Path, arguments: tuple[str, ...], oss: bool, cache: bool) -> None:
+@click.option("--workers", type=click.IntRange(1), default=2, show_default=True, help="Tasks at a time.")
+def run_local(
+    file: Path, pipeline_root: Path, arguments: tuple[str, ...], oss: bool, cache: bool, workers: int
+) -> None:
     """Execute a compiled pipeline here, task by task, each as its container would.
 
     \b
@@ -101,7 +104,7 @@ def run_local(file: Path, pipeline_root: Path, arguments: tuple[str, ...], oss: 
       cabb kubeflow run-local pipeline.yaml --pipeline-root /tmp/rehearsal --oss --argument lambda_cabb=0.5
     """
     given = dict(_parse(each) for each in arguments)
-    sys.exit(_run_local(file, pipeline_root.resolve(), given, oss, cache))
+    sys.exit(_run_local(file, pipeline_root.resolve(), given, oss, cache, workers))
 
 
 @kubeflow.command()
@@ -137,7 +140,7 @@ def submit(
     from rich.console import Console
 
     from pipeline.kubeflow import rules, spec
-    from pipeline.kubeflow.run_local import complete_arguments
+    from pipeline.kubeflow.arguments import complete_arguments
     from pipeline.kubeflow.submission import Submission, submit_and_wait
 
     console = Console()
@@ -152,17 +155,12 @@ def submit(
     sys.exit(submit_and_wait(submission, host, console, timeout * 3600 if wait else 0))
 
 
-def _run_local(file: Path, root: Path, given: dict[str, Any], oss: bool, cache: bool) -> int:
+def _run_local(file: Path, root: Path, given: dict[str, Any], oss: bool, cache: bool, workers: int) -> int:
     from rich.console import Console
 
     from pipeline.kubeflow import rules, spec
-    from pipeline.kubeflow.run_local import (
-        LocalExecution,
-        TaskEnd,
-        TaskFailed,
-        complete_arguments,
-        new_run_id,
-    )
+    from pipeline.kubeflow.arguments import complete_arguments
+    from pipeline.kubeflow.run_local import LocalExecution, TaskEnd, TaskFailed, new_run_id
 
     console = Console()
     pipeline = spec.load(file)
@@ -178,7 +176,9 @@ def _run_local(file: Path, root: Path, given: dict[str, Any], oss: bool, cache: 
     folder = root / new_run_id()
 
     def ends(task: TaskEnd) -> None:
-        took = f"{task.seconds:6.1f} s" if task.state == "succeeded" else task.state
+        took = task.state
+        if task.state == "succeeded":
+            took = f"{task.seconds:6.1f} s {task.cpu_seconds:6.1f} CPU-s {task.peak_gigabytes:5.1f} GB"
         console.print(f"  {task.name:<22}{took}", highlight=False)
 
     console.print(f"[bold]{pipeline.name}[/]  task by task, in {folder}", soft_wrap=True, highlight=False)
@@ -189,6 +189,7 @@ def _run_local(file: Path, root: Path, given: dict[str, Any], oss: bool, cache: 
             arguments,
             oss,
             root / ".cache" if cache else None,
+            workers,
             lambda name: status.update(f"{name} ..."),
             ends,
         )

@@ -70,6 +70,7 @@ def describe(
         f"evaluated on {facts.eval_start} up to {facts.eval_end or 'the end of the logs'}",
         f"logs {facts.data_fingerprint or 'unknown'}, settings {facts.config_hash[:16] or 'unknown'}, "
         f"schema {(facts.schema_hash or 'unknown')[:16]}",
+        *([f"submitted with {_arguments(facts)}"] if facts.arguments else []),
         f"code {facts.git_commit or facts.code_hash or 'outside of a checkout'}"
         + (f", image {facts.image}" if facts.image else ""),
     ]
@@ -89,6 +90,10 @@ def describe(
     if executions:
         parts.append(("Its push in TFX's run history", executions))
     return parts
+
+
+def _arguments(facts: Lineage) -> str:
+    return ", ".join(f"{name}={json.dumps(value)}" for name, value in sorted(facts.arguments.items()))
 
 
 def _figures(facts: Lineage) -> list[str]:

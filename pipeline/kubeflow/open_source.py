@@ -71,7 +71,11 @@ def for_backend(executor_output: Json, executor_input: Json) -> None:
 
 
 def with_parameters(
-    executor_input: Json, fills: Mapping[str, str], run_key_paths: Sequence[str], optional: Sequence[str]
+    executor_input: Json,
+    fills: Mapping[str, str],
+    run_key_paths: Sequence[str],
+    argument_paths: Sequence[str],
+    optional: Sequence[str],
 ) -> None:
     """Puts runtime parameters into the execution properties they belong to, in place.
 
@@ -79,6 +83,7 @@ def with_parameters(
         executor_input: its parameter values lose every entry that only carried a value here.
         fills: path inside the execution properties -> name of the parameter.
         run_key_paths: where the key of this run goes.
+        argument_paths: where all decisive values go, by name.
         optional: parameters whose empty value means none.
     """
     properties = executor_input.get("inputs", {}).get("parameterValues", {})
@@ -90,6 +95,8 @@ def with_parameters(
     decisive = {name: each for name, each in values.items() if name not in NOT_DECISIVE}
     for path in run_key_paths:
         fill(properties, path, run_key(str(value_at(properties, path)), decisive))
+    for path in argument_paths:
+        fill(properties, path, decisive)
 
 
 def with_curated_schema(executor_input: Json, columns: Mapping[str, Sequence[str]]) -> None:

@@ -116,6 +116,8 @@ PARAMETERS = (
 
 RUN_KEY_IN = (*_in("AnomalyGate BaselineModel", "run_key"), *_in(_LINEAGE, "lineage.run_key"))
 """Filled with the compiled key and every decisive value: two runs with one key make the same model."""
+ARGUMENTS_IN = _in(_LINEAGE, "lineage.arguments")
+"""Filled with every decisive value, by name."""
 RUN_ID_IN = _in(_LINEAGE, "lineage.run_id")
 READS_SERVING_DIR = ("AnomalyGate", "BaselineModel", "VersionedPusher", "RunReport")
 """What these answer depends on what is published, which no cache key knows: they run every time."""

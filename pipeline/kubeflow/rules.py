@@ -153,19 +153,23 @@ def _executors(case: _Case) -> Iterator[Finding]:
 
 def _imports(case: _Case) -> Iterator[Finding]:
     fix = "correct the path, or add its package to setup.py so that the image has it"
-    for task in case.pipeline.tasks().values():
-        path = task.argument("--executor_class_path")
-        if path and (why := imports.unresolved(path)):
-            yield Finding("import", task.name, f"executor {path}: {why}", fix)
+    for task, role, path in named_in(case.pipeline):
+        if why := imports.unresolved(path):
+            yield Finding("import", task, f"{role} {path}: {why}", fix)
+
+
+def named_in(pipeline: CompiledPipeline) -> Iterator[tuple[str, str, str]]:
+    """(task, role, import path) of every executor, function and metric that a task will import."""
+    for task in pipeline.tasks().values():
+        if path := task.argument("--executor_class_path"):
+            yield task.name, "executor", path
         properties = task.task.get("inputs", {}).get("parameters", {})
         for name in _FUNCTIONS:
             path = properties.get(name, {}).get("runtimeValue", {}).get("constant")
-            if isinstance(path, str) and path and (why := imports.unresolved(path)):
-                yield Finding("import", task.name, f"{name} {path}: {why}", fix)
+            if isinstance(path, str) and path:
+                yield task.name, name, path
         for module, name in _metrics(properties):
-            why = imports.unresolved(f"{module}.{name}")
-            if why:
-                yield Finding("import", task.name, f"metric {module}.{name}: {why}", fix)
+            yield task.name, "metric", f"{module}.{name}"
 
 
 def _metrics(properties: dict) -> Iterator[tuple[str, str]]:
@@ -383,7 +387,7 @@ def _cache(case: _Case) -> Iterator[Finding]:
 
 def _order(case: _Case) -> Iterator[Finding]:
     try:
-        case.pipeline.in_order()
+        case.pipeline.sorter()
     except InputError as error:
         yield Finding("order", "dag", str(error), "compile again; do not edit dependentTasks by hand")
 

@@ -13,47 +13,52 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pipeline.kubeflow import conditions
 from pipeline.kubeflow.open_source import blank_like_open_source
-from pipeline.kubeflow.parameters import FINGERPRINT
 from pipeline.kubeflow.spec import CompiledPipeline, Task
 from schemas.errors import InputError
 
 Json = dict[str, Any]
 LOG_TAIL = 25
 """Lines of a failed task's log that are shown."""
-_KINDS: dict[str, tuple[type, ...]] = {
-    "STRING": (str,),
-    "LIST": (list,),
-    "STRUCT": (dict,),
-    "BOOLEAN": (bool,),
-    "NUMBER_INTEGER": (int,),
-    "NUMBER_DOUBLE": (int, float),
-}
 
 
 @dataclass(frozen=True)
 class TaskEnd:
-    """How one task ended: succeeded, cached, failed or skipped, and the seconds it took."""
+    """How one task ended.
+
+    Attributes:
+        name: of the task.
+        state: succeeded, cached, failed or skipped.
+        log: what its process wrote.
+        seconds: from its start to its end.
+        cpu_seconds, peak_gigabytes: of its process and what that started; 0 when there was none. Linux counts
+            the memory of the process that started it as well, so a small task's peak is that one's.
+    """
 
     name: str
     state: str
-    seconds: float
     log: Path
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    peak_gigabytes: float = 0.0
 
 
 class TaskFailed(Exception):
     """A task's process did not end well; the message has the end of its log."""
 
-    def __init__(self, task: str, code: int, log: Path) -> None:
-        lines = log.read_text(errors="replace").splitlines()
-        self.task, self.code, self.log, self.last = task, code, log, lines[-1] if lines else ""
+    def __init__(self, end: TaskEnd, code: int) -> None:
+        self.end = end
+        lines = end.log.read_text(errors="replace").splitlines()
         tail = "\n".join(f"  | {each}" for each in lines[-LOG_TAIL:])
-        super().__init__(f"task {task} ended with code {code}; the end of its log:\n{tail}\n  log: {log}")
+        super().__init__(
+            f"task {end.name} ended with code {code}; the end of its log:\n{tail}\n  log: {end.log}"
+        )
 
 
 @dataclass
@@ -66,7 +71,8 @@ class LocalExecution:
         arguments: value of every parameter.
         oss: hand artifacts over as the open-source backend does, without types.
         cache: folder of earlier answers, used by tasks whose caching is enabled; None: everything runs.
-        starts, ends: called around every task.
+        workers: tasks that run at a time.
+        starts, ends: called around every task, `starts` in a thread of its own.
     """
 
     pipeline: CompiledPipeline
@@ -74,6 +80,7 @@ class LocalExecution:
     arguments: Mapping[str, Any]
     oss: bool = False
     cache: Path | None = None
+    workers: int = 1
     starts: Callable[[str], None] = lambda name: None
     ends: Callable[[TaskEnd], None] = lambda end: None
     artifacts: dict[tuple[str, str], list[Json]] = field(default_factory=dict, init=False)
@@ -88,40 +95,46 @@ class LocalExecution:
             TaskFailed: the first task that failed, after everything that could run has.
             InputError: a task that cannot be executed here.
         """
+        tasks = self.pipeline.tasks()
+        sorter = self.pipeline.sorter()
         states: dict[str, str] = {}
-        failure: TaskFailed | None = None
-        for task in self.pipeline.in_order():
-            policy = task.task.get("triggerPolicy", {})
-            upstream = {states[each] for each in task.upstream}
-            if policy.get("strategy") != "ALL_UPSTREAM_TASKS_COMPLETED" and upstream - {
-                "succeeded",
-                "cached",
-            }:
-                states[task.name] = "skipped"
-                self.ends(TaskEnd(task.name, "skipped", 0.0, self.folder / task.name / "log.txt"))
-                continue
-            self.starts(task.name)
-            began = time.monotonic()
-            try:
-                states[task.name] = self._run_task(task, policy.get("condition", ""))
-            except TaskFailed as error:
-                states[task.name] = "failed"
-                failure = failure or error
-            seconds = time.monotonic() - began
-            self.ends(TaskEnd(task.name, states[task.name], seconds, self.folder / task.name / "log.txt"))
-        if failure:
-            raise failure
+        failures: list[TaskFailed] = []
+        with ThreadPoolExecutor(self.workers) as pool:
+            running: dict[Future[TaskEnd], str] = {}
+            while sorter.is_active():
+                for name in sorted(sorter.get_ready()):
+                    upstream = {states[each] for each in tasks[name].upstream}
+                    running[pool.submit(self._end_of, tasks[name], upstream)] = name
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    name = running.pop(future)
+                    try:
+                        end = future.result()
+                    except TaskFailed as error:
+                        failures.append(error)
+                        end = error.end
+                    states[name] = end.state
+                    self.ends(end)
+                    sorter.done(name)
+        if failures:
+            raise failures[0]
         return self.artifacts
 
-    def _run_task(self, task: Task, condition: str) -> str:
+    def _end_of(self, task: Task, upstream: set[str]) -> TaskEnd:
         home = self.folder / task.name
+        log = home / "log.txt"
+        policy = task.task.get("triggerPolicy", {})
+        waits_only = policy.get("strategy") == "ALL_UPSTREAM_TASKS_COMPLETED"
+        if not waits_only and upstream - {"succeeded", "cached"}:
+            return TaskEnd(task.name, "skipped", log)
+        self.starts(task.name)
         home.mkdir(parents=True, exist_ok=True)
         executor_input = self.executor_input(task)
+        condition = policy.get("condition", "")
         if condition and not conditions.holds(condition, executor_input["inputs"]):
-            return "skipped"
+            return TaskEnd(task.name, "skipped", log)
         if "importer" in task.executor:
             self._import(task)
-            return "succeeded"
+            return TaskEnd(task.name, "succeeded", log)
         if not task.container:
             kind = next(iter(task.executor), "nothing")
             raise InputError(f"task {task.name} is a {kind}, which only a backend can run; see the check")
@@ -129,17 +142,16 @@ class LocalExecution:
         if answer and answer.is_file():
             for key, found in json.loads(answer.read_text()).items():
                 self.artifacts[task.name, key] = found
-            return "cached"
+            return TaskEnd(task.name, "cached", log)
         if self.oss:
             blank_like_open_source(executor_input)
         (home / "executor_input.json").write_text(json.dumps(executor_input, indent=1))
-        self._start(task, executor_input, home / "log.txt")
-        self._merge(task, executor_input)
+        end = self._start(task, executor_input, log)
+        made = self._merge(task, executor_input)
         if answer:
-            made = {key: found for (name, key), found in self.artifacts.items() if name == task.name}
             answer.parent.mkdir(parents=True, exist_ok=True)
             answer.write_text(json.dumps(made))
-        return "succeeded"
+        return end
 
     def _answer_file(self, task: Task, executor_input: Json) -> Path | None:
         """Where KFP's cache would look: by input parameters, input artifacts, outputs, image and command."""
@@ -221,7 +233,7 @@ class LocalExecution:
             artifact = {"uri": uri, "type": spec["typeSchema"], "metadata": spec.get("metadata", {})}
             self.artifacts[task.name, key] = [artifact]
 
-    def _start(self, task: Task, executor_input: Json, log: Path) -> None:
+    def _start(self, task: Task, executor_input: Json, log: Path) -> TaskEnd:
         text = json.dumps(executor_input)
         command = [*task.container.get("command", []), *task.container.get("args", [])]
         command = [each.replace("{{$}}", text) for each in command]
@@ -229,15 +241,26 @@ class LocalExecution:
         own = Path(sys.executable).parent
         environment = {**os.environ, "PATH": f"{own}{os.pathsep}{os.environ.get('PATH', '')}"}
         environment |= {each["name"]: each["value"] for each in task.container.get("env", [])}
+        began = time.monotonic()
         with log.open("w") as stream:
-            code = subprocess.run(
-                command, stdout=stream, stderr=subprocess.STDOUT, env=environment, check=False
-            ).returncode
-        if code:
-            raise TaskFailed(task.name, code, log)
+            process = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT, env=environment)
+            _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        end = TaskEnd(
+            task.name,
+            "failed" if process.returncode else "succeeded",
+            log,
+            time.monotonic() - began,
+            used.ru_utime + used.ru_stime,
+            used.ru_maxrss * 1024 / 1e9,
+        )
+        if process.returncode:
+            raise TaskFailed(end, process.returncode)
+        return end
 
-    def _merge(self, task: Task, executor_input: Json) -> None:
-        """Takes over URIs and metadata that the task reported, as the launcher does."""
+    def _merge(self, task: Task, executor_input: Json) -> dict[str, list[Json]]:
+        """Takes over URIs and metadata that the task reported, as the launcher does; returns all."""
+        made: dict[str, list[Json]] = {}
         file = Path(executor_input["outputs"]["outputFile"])
         reported = json.loads(file.read_text()) if file.is_file() else {}
         for key, found in executor_input["outputs"]["artifacts"].items():
@@ -248,67 +271,10 @@ class LocalExecution:
             artifact["uri"] = mine.get("uri") or artifact["uri"]
             artifact["metadata"] = {**artifact["metadata"], **mine.get("metadata", {})}
             artifact["name"] = f"{self.folder.name}/{task.name}/{key}"
-            self.artifacts[task.name, key] = [artifact]
+            made[key] = self.artifacts[task.name, key] = [artifact]
         for name, value in reported.get("parameterValues", {}).items():
             self.parameters[task.name, name] = value
-
-
-def complete_arguments(pipeline: CompiledPipeline, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The value of every parameter: given, else its default; the fingerprint is computed from the logs.
-
-    Raises:
-        InputError: a parameter that does not exist, has no value or one of the wrong kind, or a fingerprint
-            that is not the logs'.
-    """
-    import difflib
-
-    declared = pipeline.parameters
-    for name in given:
-        if name not in declared:
-            near = difflib.get_close_matches(name, declared, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(declared))}"
-            raise InputError(f"no parameter {name!r}; {hint}")
-    values = {name: each["defaultValue"] for name, each in declared.items() if "defaultValue" in each} | dict(
-        given
-    )
-    for name, value in values.items():
-        kind = declared[name]["parameterType"]
-        fits = isinstance(value, _KINDS[kind]) and (kind == "BOOLEAN" or not isinstance(value, bool))
-        if not fits:
-            raise InputError(f"parameter {name}: {value!r} is no {kind}")
-    if FINGERPRINT in declared:
-        values[FINGERPRINT] = _fingerprint(pipeline, values)
-    for name, each in declared.items():
-        if name not in values and not each.get("isOptional"):
-            raise InputError(f"parameter {name} has no default; pass --argument {name}=...")
-    return values
-
-
-def _fingerprint(pipeline: CompiledPipeline, values: Mapping[str, Any]) -> str:
-    """The logs' own fingerprint, which a given one has to be."""
-    from components.session_example_gen.readers import files_of
-    from pipeline.fingerprint import data_fingerprint
-    from schemas.events import LogSource
-
-    given = values.get(FINGERPRINT)
-    text = pipeline.tasks()["SessionExampleGen"].task["inputs"]["parameters"]["source"]["runtimeValue"][
-        "constant"
-    ]
-    source = LogSource.model_validate_json(text).model_copy(
-        update={"events": list(values["events"]), "catalog": values["catalog"] or None}
-    )
-    if given is not None:
-        try:
-            files_of(source.events)
-        except InputError:
-            return given  # the logs are on the cluster only
-    actual = data_fingerprint(source)
-    if given is not None and given != actual:
-        raise InputError(
-            f"{FINGERPRINT}={given} is not that of the logs, {actual}: the cache would answer for others; "
-            f"leave the argument out, or pass {FINGERPRINT}={actual}"
-        )
-    return actual
+        return made
 
 
 def new_run_id() -> str:

@@ -18,6 +18,7 @@ from components.session_example_gen.splits import SplitWindows
 from pipeline.config import Config
 from pipeline.fingerprint import run_key
 from pipeline.kubeflow.parameters import (
+    ARGUMENTS_IN,
     FINGERPRINT,
     PARAMETERS,
     PREFIX,
@@ -54,7 +55,7 @@ class Compiled:
     def to_yaml(self) -> str:
         """Text of the file."""
         documents = [each for each in (self.pipeline, self.platform) if each]
-        return yaml.safe_dump_all(documents, sort_keys=True, width=1000)
+        return yaml.dump_all(documents, Dumper=yaml.CSafeDumper, sort_keys=True, width=1000)
 
 
 def compile_pipeline(config: Config, image: str, target: Target, run_fn: str = TRAINER) -> Compiled:
@@ -191,7 +192,10 @@ def _feed(name: str, task: Json, component: Json) -> Json:
     for parameter, path in of_task(name):
         fills[path] = parameter.name
         carried[parameter.name] = parameter
-    keys = [target.partition(".")[2] for target in RUN_KEY_IN if target.startswith(f"{name}.")]
+    keys, arguments = (
+        [target.partition(".")[2] for target in targets if target.startswith(f"{name}.")]
+        for targets in (RUN_KEY_IN, ARGUMENTS_IN)
+    )
     if keys:
         carried |= {each.name: each for each in PARAMETERS if each.decisive or name == "RunReport"}
     inputs = task.setdefault("inputs", {}).setdefault("parameters", {})
@@ -205,7 +209,9 @@ def _feed(name: str, task: Json, component: Json) -> Json:
             inputs[PREFIX + RUN_ID] = {"runtimeValue": {"constant": "{{$.pipeline_job_uuid}}"}}
             declared[PREFIX + RUN_ID] = {"parameterType": "STRING"}
     optional = sorted(each.name for each in carried.values() if each.optional)
-    return {"fills": fills, "run_key": keys, "optional": optional} if carried else {}
+    if not carried:
+        return {}
+    return {"fills": fills, "run_key": keys, "arguments": arguments, "optional": optional}
 
 
 def _limits(settings: KubeflowSettings, name: str) -> Json:

@@ -101,8 +101,8 @@ class CompiledPipeline:
             found[name] = Task(name, task, component, executors.get(component.get("executorLabel"), {}))
         return found
 
-    def in_order(self) -> list[Task]:
-        """Tasks, each after those it waits for; in the order of their names where that is free.
+    def sorter(self) -> graphlib.TopologicalSorter[str]:
+        """Hands out the names of tasks whose upstream tasks are done; prepared.
 
         Raises:
             InputError: a circle, or a task that is not there.
@@ -120,12 +120,7 @@ class CompiledPipeline:
             raise InputError(
                 f"tasks wait for one another in a circle: {' -> '.join(error.args[1])}"
             ) from None
-        order: list[Task] = []
-        while sorter.is_active():
-            ready = sorted(sorter.get_ready())
-            order += [tasks[name] for name in ready]
-            sorter.done(*ready)
-        return order
+        return sorter
 
 
 def load(path: Path) -> CompiledPipeline:

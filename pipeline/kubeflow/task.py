@@ -31,9 +31,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     ours, theirs = _parser().parse_known_args(argv)
     runtime = json.loads(ours.runtime)
     given = json.loads(ours.json_serialized_invocation_args)
-    executor_input = prepared(
-        given, ours.json_serialized_inputs_spec_args, ours.json_serialized_outputs_spec_args, runtime
-    )
+    inputs_spec = json.loads(ours.json_serialized_inputs_spec_args)
+    outputs_spec = json.loads(ours.json_serialized_outputs_spec_args)
+    executor_input = prepared(given, inputs_spec, outputs_spec, runtime)
     for found in executor_input.get("outputs", {}).get("artifacts", {}).values():
         for artifact in found["artifacts"]:
             os.makedirs(artifact["uri"], exist_ok=True)
@@ -51,21 +51,25 @@ def main(argv: Sequence[str] | None = None) -> None:
         keep_page(executor_input, values[f"{PREFIX}serving_dir"], values[f"{PREFIX}{RUN_ID}"])
 
 
-def prepared(given: dict, inputs_spec: str, outputs_spec: str, runtime: dict) -> dict:
+def prepared(given: dict, inputs_spec: dict, outputs_spec: dict, runtime: dict) -> dict:
     """The ExecutorInput that TFX's entry point understands, from the one that the backend gave.
 
     Args:
         given: the backend's.
-        inputs_spec, outputs_spec: JSON of what the component declares.
-        runtime: `fills`, `run_key`, `optional` (see `open_source.with_parameters`) and `curated_schema`, a
-            mapping of what `write_schema` takes.
+        inputs_spec, outputs_spec: what the component declares.
+        runtime: `fills`, `run_key`, `arguments`, `optional` (see `open_source.with_parameters`) and
+            `curated_schema`, a mapping of what `write_schema` takes.
     """
     executor_input = copy.deepcopy(given)
-    open_source.with_types(executor_input, json.loads(inputs_spec), json.loads(outputs_spec))
+    open_source.with_types(executor_input, inputs_spec, outputs_spec)
     open_source.with_names(executor_input)
     open_source.with_local_paths(executor_input)
     open_source.with_parameters(
-        executor_input, runtime.get("fills", {}), runtime.get("run_key", ()), runtime.get("optional", ())
+        executor_input,
+        runtime.get("fills", {}),
+        runtime.get("run_key", ()),
+        runtime.get("arguments", ()),
+        runtime.get("optional", ()),
     )
     if "curated_schema" in runtime:
         open_source.with_curated_schema(executor_input, runtime["curated_schema"])

@@ -2,15 +2,19 @@
 
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from models.settings import MODELS
 from pipeline.config import Config, load_config
 from pipeline.kubeflow import rules, spec
+from pipeline.kubeflow.arguments import complete_arguments
 from pipeline.kubeflow.parameters import READS_SERVING_DIR
-from pipeline.kubeflow.run_local import LocalExecution, TaskEnd, TaskFailed, complete_arguments
+from pipeline.kubeflow.run_local import LocalExecution, TaskEnd, TaskFailed
+from pipeline.run_inputs import logs
 from schemas.errors import InputError
 from schemas.lineage import production
 
@@ -32,7 +36,9 @@ def compiled(config: Config, path: Path, **options: str) -> spec.CompiledPipelin
     return spec.load(path)
 
 
-def execute(pipeline: spec.CompiledPipeline, folder: Path, run: str) -> tuple[dict, list[TaskEnd]]:
+def execute(
+    pipeline: spec.CompiledPipeline, folder: Path, run: str, workers: int = 1
+) -> tuple[dict, list[TaskEnd]]:
     ended: list[TaskEnd] = []
     execution = LocalExecution(
         pipeline,
@@ -40,6 +46,7 @@ def execute(pipeline: spec.CompiledPipeline, folder: Path, run: str) -> tuple[di
         complete_arguments(pipeline, {}),
         oss=True,
         cache=folder / ".cache",
+        workers=workers,
         ends=ended.append,
     )
     page = Path(execution.run()["RunReport", "page"][0]["uri"])
@@ -81,36 +88,59 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("kubeflow")
 
 
-@pytest.fixture(scope="module")
-def local(folder: Path) -> dict:
+def both_ways(folder: Path, run: str, **settings: object) -> tuple[dict, dict, list[TaskEnd]]:
+    """Results of the local runner and of the compiled pipeline, at the same time, and how its tasks ended."""
     from pipeline.local_run import run_locally
 
-    with open(os.devnull, "w") as nowhere:
-        result = run_locally(config_at(folder), Console(file=nowhere))
-    assert result.results, result.message
-    return result.results
-
-
-def test_metrics_and_verdict_are_the_local_runners(folder: Path, local: dict) -> None:
-    config = config_at(folder)
-    pipeline = compiled(config, folder / "pipeline.yaml")
+    config = config_at(folder, **settings)
+    logs(config)
+    pipeline = compiled(config, folder / f"{run}.yaml")
     assert rules.check(pipeline, "oss", ["data_fingerprint"]) == []
-    results, ended = execute(pipeline, folder / "root", "first")
-    assert {each.state for each in ended} == {"succeeded"} and len(ended) == len(pipeline.tasks())
-    assert differences(results["heads"], local["heads"]) == []
-    assert differences(results["verdict"]["checks"], local["verdict"]["checks"]) == []
-    assert results["verdict"]["state"] == local["verdict"]["state"]
+    with ThreadPoolExecutor(1) as pool, open(os.devnull, "w") as nowhere:
+        cluster = pool.submit(execute, pipeline, folder / "root", run)
+        here = run_locally(config, Console(file=nowhere))
+        assert here.results, here.message
+        there, ended = cluster.result()
+    return here.results, there, ended
 
+
+def assert_same(ours: dict, theirs: dict) -> None:
+    assert differences(ours["heads"], theirs["heads"]) == []
+    assert differences(ours["verdict"]["checks"], theirs["verdict"]["checks"]) == []
+    assert ours["verdict"]["state"] == theirs["verdict"]["state"]
+
+
+@pytest.fixture(scope="module")
+def first(folder: Path) -> tuple[dict, dict, list[TaskEnd]]:
+    return both_ways(folder, "first")
+
+
+def test_metrics_and_verdict_are_the_local_runners(
+    folder: Path, first: tuple[dict, dict, list[TaskEnd]]
+) -> None:
+    here, there, ended = first
+    pipeline = spec.load(folder / "first.yaml")
+    assert {each.state for each in ended} == {"succeeded"} and len(ended) == len(pipeline.tasks())
+    assert_same(there, here)
+
+    config = config_at(folder)
     version = production(Path(config.kubeflow.serving_dir) / config.name)
     assert version is not None and version.lineage is not None
-    assert version.lineage.run_id == "first" and version.lineage.image == IMAGE
-    assert version.lineage.data_fingerprint == complete_arguments(pipeline, {})["data_fingerprint"]
+    facts, arguments = version.lineage, complete_arguments(pipeline, {})
+    assert (facts.run_id, facts.image, facts.production_at_start) == ("first", IMAGE, 0)
+    assert facts.data_fingerprint == facts.arguments["data_fingerprint"] == arguments["data_fingerprint"]
+    local = production(config.output / "serving" / config.name).lineage
+    unlike = {"arguments", "created", "image", "metrics", "run_id", "run_key"}
+    assert facts.model_dump(exclude=unlike) == local.model_dump(exclude=unlike)
+    assert facts.metrics.keys() == local.metrics.keys() and facts.created
 
 
-def test_a_planted_model_is_blocked_and_all_before_it_is_cached(folder: Path, local: dict) -> None:
+def test_a_planted_model_is_blocked_and_all_before_it_is_cached(
+    folder: Path, first: tuple[dict, dict, list[TaskEnd]]
+) -> None:
     config = config_at(folder)
     pipeline = compiled(config, folder / "bad.yaml", run_fn="tests.end_to_end.planted.nan_run_fn")
-    results, ended = execute(pipeline, folder / "root", "planted")
+    results, ended = execute(pipeline, folder / "root", "planted", workers=2)
     asked_again = {each.name for each in ended if each.state == "succeeded"}
     assert asked_again == set(READS_SERVING_DIR) | {"Trainer"} | below("Trainer", pipeline)
     assert not results["verdict"]["pushed"]
@@ -119,8 +149,18 @@ def test_a_planted_model_is_blocked_and_all_before_it_is_cached(folder: Path, lo
     assert production(Path(config.kubeflow.serving_dir) / config.name).lineage.run_id == "first"
 
 
-def test_changed_logs_miss_the_cache_and_a_stale_fingerprint_is_refused(folder: Path, local: dict) -> None:
-    pipeline = spec.load(folder / "pipeline.yaml")
+@pytest.mark.kubeflow
+@pytest.mark.parametrize("model", MODELS)
+def test_every_model_kind_gives_what_the_local_runner_gives(folder: Path, model: str) -> None:
+    """Kinds with the same labels share what was answered before: both caches are used."""
+    here, there, _ = both_ways(folder, model, model=model)
+    assert_same(there, here)
+
+
+def test_changed_logs_miss_the_cache_and_a_stale_fingerprint_is_refused(
+    folder: Path, first: tuple[dict, dict, list[TaskEnd]]
+) -> None:
+    pipeline = spec.load(folder / "first.yaml")
     before = complete_arguments(pipeline, {})["data_fingerprint"]
     log = next((folder / "local/store/events").glob("*.parquet"))
     os.utime(log, ns=(0, 0))

@@ -82,6 +82,12 @@ def test_packages_that_are_taken_out_are_locked_and_not_needed_at_run_time() -> 
     (runtime,) = re.findall(r"RUNTIME = \[(.*?)\]\n", (ROOT / "setup.py").read_text(), re.DOTALL)
     assert names and set(names) <= locked
     assert not [each for each in names if f'"{each}' in runtime]
+    setup = (ROOT / "setup.py").read_text()
+    (dev, experiments) = (
+        re.findall(rf"^{name} = \[(.*?)^\]", setup, re.M | re.S)[0] for name in ("DEV", "EXPERIMENTS")
+    )
+    extra = set(re.findall(r'^ +"([a-z0-9-]+)', dev + experiments, re.M)) - {"setuptools", "wheel"}
+    assert set(names) == extra, "what tests and experiments alone need stays out of the image"
 
 
 def test_python_and_debian_are_those_of_the_project() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pipeline.beam_profiles import BeamSettings
+from pipeline.beam_profiles import PROFILES, BeamSettings
 from pipeline.run_inputs import last_days
 from schemas.events import LogSource
 from simulator.store import simulate
@@ -34,6 +34,15 @@ def sessions(
     files = sorted(folder.glob("Split-*/*.parquet"))
     assert files
     return {os.path.join(*each.parts[-2:]): pl.read_parquet(each) for each in files}
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_every_profile_names_a_runner_that_beam_has(profile: str) -> None:
+    from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+    from apache_beam.runners.runner import create_runner
+
+    options = PipelineOptions(list(PROFILES[profile][0]))
+    assert create_runner(options.view_as(StandardOptions).runner)
 
 
 def test_the_portable_path_gives_the_same_sessions(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from tfx.types import standard_artifacts
 
-from components.baseline_model.choice import BaselineSettings, comparable
+from components.baseline_model.choice import IN_PRODUCTION, BaselineSettings, comparable
 from components.baseline_model.executor import Executor
 from components.baseline_model.prior import base_rates, save_prior
 from models import features as f
@@ -107,7 +107,7 @@ def test_production_is_copied(tmp_path, examples, columns):
     put(tmp_path / "serving", 3, "past", parent=2)
     model = run(tmp_path, examples)
     assert model.get_string_custom_property("kind") == "production"
-    assert model.get_int_custom_property("version") == 3
+    assert model.get_int_custom_property("version") == model.get_int_custom_property(IN_PRODUCTION) == 3
     assert model.get_string_custom_property("train_end") == "2024-03-01"
     assert answers(model, columns)[f.P_CABA][0, 0] == pytest.approx(0.3)
 
@@ -132,7 +132,9 @@ def test_overlap_is_refused_with_a_way_out(tmp_path, examples):
     text = str(refused.value)
     assert "version 3" in text and "2024-03-05" in text and "2024-03-01" in text and "overlap: prior" in text
     assert "\n" not in text
-    assert run(tmp_path, examples, overlap="prior").get_string_custom_property("kind") == "prior"
+    model = run(tmp_path, examples, overlap="prior")
+    assert model.get_string_custom_property("kind") == "prior"
+    assert model.get_int_custom_property(IN_PRODUCTION) == 3
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from tensorflow_metadata.proto.v0 import statistics_pb2
 from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils, standard_artifacts
 
+from components.baseline_model.choice import IN_PRODUCTION
 from components.versioned_pusher import publish as publishing
 from components.versioned_pusher.executor import Executor
 from components.versioned_pusher.publish import publish
@@ -141,7 +142,7 @@ def execute(tmp_path):
     (tmp_path / "schema").mkdir()
     (tmp_path / "schema" / "schema.pbtxt").write_text('default_environment: "TRAINING"')
 
-    def run(blessed=True, infra_blessed=None, **lineage):
+    def run(blessed=True, infra_blessed=None, judged_against=None, **lineage):
         blessing = standard_artifacts.ModelBlessing()
         blessing.uri = str(tmp_path / "blessing")
         blessing.set_int_custom_property("blessed", int(blessed))
@@ -151,6 +152,10 @@ def execute(tmp_path):
             "statistics": [statistics],
             "schema": [schema],
         }
+        if judged_against is not None:
+            baseline = standard_artifacts.Model()
+            baseline.set_int_custom_property(IN_PRODUCTION, judged_against)
+            inputs["baseline"] = [baseline]
         if infra_blessed is not None:
             infra = standard_artifacts.InfraBlessing()
             infra.set_int_custom_property("blessed", int(infra_blessed))
@@ -164,7 +169,7 @@ def execute(tmp_path):
             {"pushed_model": [pushed]},
             {
                 "push_destination": json_format.MessageToJson(destination),
-                "lineage": Lineage(run_key="a", **lineage).to_json(),
+                "lineage": Lineage(**{"run_key": "a", **lineage}).to_json(),
                 "serving_state": "",
                 "code_hash": "",
             },
@@ -194,6 +199,14 @@ def test_nothing_is_pushed_without_every_blessing(execute, tmp_path, verdicts):
     pushed = execute(**verdicts)
     assert pushed.get_int_custom_property("pushed") == 0
     assert not (tmp_path / "serving").exists()
+
+
+def test_a_push_is_refused_when_the_baseline_is_no_longer_in_production(execute, tmp_path):
+    execute(judged_against=0)
+    assert production(tmp_path / "serving").lineage.production_at_start == 0
+    with pytest.raises(InputError, match=r"version 1 came into production.*judged against version 0"):
+        execute(judged_against=0, run_key="b")
+    assert execute(judged_against=1, run_key="b").get_string_custom_property("pushed_version") == "2"
 
 
 def test_both_blessings_push(execute):

@@ -11,6 +11,7 @@ from pipeline.kubeflow.spec import CompiledPipeline
 IMAGE = "registry.example/cabb@sha256:" + "a" * 64
 _SESSIONS = {"artifactType": {"instanceSchema": "title: components.Sessions\ntype: object\n"}}
 _MODEL = {"artifactType": {"instanceSchema": "title: tfx.Model\ntype: object\n"}}
+TRAINER = {"settings": "{}"}
 SOURCE = {"events": ["logs/*.parquet"], "catalog": None}
 
 
@@ -41,7 +42,13 @@ def _document() -> dict[str, Any]:
             "runtime_data_fingerprint": {"parameterType": "STRING"},
         }
     }
-    trainer = {"artifacts": {"sessions": _SESSIONS}, "parameters": {"run_fn": {"parameterType": "STRING"}}}
+    trainer = {
+        "artifacts": {"sessions": _SESSIONS},
+        "parameters": {
+            "run_fn": {"parameterType": "STRING"},
+            "custom_config": {"parameterType": "STRING"},
+        },
+    }
     return {
         "pipelineInfo": {"name": "cabb"},
         "schemaVersion": "2.1.0",
@@ -78,6 +85,7 @@ def _document() -> dict[str, Any]:
                     "events": {"parameterType": "LIST", "defaultValue": ["logs/*.parquet"]},
                     "catalog": {"parameterType": "STRING", "defaultValue": ""},
                     "lambda_cabb": {"parameterType": "NUMBER_DOUBLE", "defaultValue": 0.75},
+                    "model": {"parameterType": "STRING", "defaultValue": "cabb"},
                 }
             },
             "dag": {
@@ -95,7 +103,10 @@ def _document() -> dict[str, Any]:
                                     }
                                 }
                             },
-                            "parameters": {"run_fn": {"runtimeValue": {"constant": "models.trainer.run_fn"}}},
+                            "parameters": {
+                                "run_fn": {"runtimeValue": {"constant": "models.trainer.run_fn"}},
+                                "custom_config": {"runtimeValue": {"constant": json.dumps(TRAINER)}},
+                            },
                         },
                     },
                     "SessionExampleGen": {

@@ -7,9 +7,7 @@ from pipeline.kubeflow import open_source
 from pipeline.kubeflow.task import keep_page, prepared
 
 MODEL = {"instanceSchema": "title: tfx.Model\ntype: object\n"}
-SPEC = json.dumps(
-    {"artifacts": {"model": {"artifactType": MODEL}, "baseline_model": {"artifactType": MODEL}}}
-)
+SPEC = {"artifacts": {"model": {"artifactType": MODEL}, "baseline_model": {"artifactType": MODEL}}}
 
 
 def executor_input() -> dict:
@@ -46,6 +44,7 @@ RUNTIME = {
     },
     "optional": ["eval_end"],
     "run_key": ["lineage.run_key"],
+    "arguments": ["lineage.arguments"],
 }
 
 
@@ -91,7 +90,9 @@ def test_parameters_reach_into_nested_json_and_leave_no_trace() -> None:
     assert json.loads(properties["settings"])["model"]["lambda_cabb"] == 0.5
     config = json.loads(properties["custom_config"])
     assert json.loads(config["settings"])["lambda_cabb"] == 0.5 and config["code_hash"] == "a"
-    assert json.loads(properties["lineage"])["eval_end"] is None
+    lineage = json.loads(properties["lineage"])
+    assert lineage["eval_end"] is None
+    assert lineage["arguments"] == {"lambda_cabb": 0.5, "eval_end": ""}
     assert properties["serving_dir"] == "/mnt/a"
     assert not [name for name in properties if name.startswith("runtime_")]
 
@@ -111,7 +112,7 @@ def test_the_run_key_follows_what_decides_the_model_and_nothing_else() -> None:
 
 def test_the_schema_needs_no_volume() -> None:
     given = {"inputs": {"parameterValues": {"schema_file": "schema.pbtxt"}}}
-    ready = prepared(given, "{}", "{}", {"curated_schema": {"context_columns": ["channel"]}})
+    ready = prepared(given, {}, {}, {"curated_schema": {"context_columns": ["channel"]}})
     text = Path(ready["inputs"]["parameterValues"]["schema_file"]).read_text()
     assert "channel" in text and "y_cabb" in text
 

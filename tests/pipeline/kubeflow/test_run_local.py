@@ -1,16 +1,14 @@
 """The local execution of a compiled pipeline, with tasks that are three lines of Python."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipeline.kubeflow.run_local import LocalExecution, TaskEnd, TaskFailed, complete_arguments
+from pipeline.kubeflow.run_local import LocalExecution, TaskEnd, TaskFailed
 from pipeline.kubeflow.spec import CompiledPipeline
 from schemas.errors import InputError
-from tests.pipeline.kubeflow import compiled
 
 WRITES = """
 import json, os, pathlib, sys
@@ -138,41 +136,24 @@ def test_the_cache_answers_the_same_question_only(tmp_path: Path) -> None:
     assert run(changed, tmp_path / "c", **options)[1] == {"first": "succeeded", "second": "succeeded"}
 
 
+def test_two_tasks_run_at_a_time_and_say_what_they_used(tmp_path: Path) -> None:
+    waits = "import pathlib, sys, time\n" + (
+        "home = pathlib.Path(__import__('json').loads(sys.argv[1])['outputs']['outputFile']).parent\n"
+        "(home / 'here').touch()\n"
+        "other = home.parent / {'one': 'two', 'two': 'one'}[home.name] / 'here'\n"
+        "until = time.monotonic() + 60\n"
+        "while not other.exists():\n    assert time.monotonic() < until\n    time.sleep(0.01)\n"
+    )
+    pipeline = pipeline_of(one=task(waits + GOOD), two=task(waits + GOOD), last=task(GOOD, ("one", "two")))
+    ended: list[TaskEnd] = []
+    LocalExecution(pipeline, tmp_path / "run", {}, workers=2, ends=ended.append).run()
+    assert {each.name: each.state for each in ended} == dict.fromkeys(("one", "two", "last"), "succeeded")
+    assert ended[-1].name == "last"
+    assert all(each.cpu_seconds > 0 and each.peak_gigabytes > 0.001 for each in ended)
+
+
 def test_a_resolver_is_refused_by_name(tmp_path: Path) -> None:
     pipeline = pipeline_of(first=task(GOOD))
     pipeline.pipeline["deploymentSpec"]["executors"]["first"] = {"resolver": {}}
     with pytest.raises(InputError, match="first is a resolver"):
         run(pipeline, tmp_path / "run")
-
-
-@pytest.fixture
-def logs(tmp_path: Path) -> Path:
-    (tmp_path / "a.parquet").write_bytes(b"log")
-    return tmp_path / "a.parquet"
-
-
-def test_arguments_are_completed_and_checked(logs: Path) -> None:
-    pipeline = compiled.pipeline()
-    values = complete_arguments(pipeline, {"events": [str(logs)]})
-    assert values["lambda_cabb"] == 0.75 and len(values["data_fingerprint"]) == 16
-    with pytest.raises(InputError, match="did you mean lambda_cabb"):
-        complete_arguments(pipeline, {"events": [str(logs)], "lambda": 1})
-    with pytest.raises(InputError, match="lambda_cabb: 'half' is no NUMBER_DOUBLE"):
-        complete_arguments(pipeline, {"events": [str(logs)], "lambda_cabb": "half"})
-
-
-def test_a_fingerprint_of_other_data_is_refused_with_the_right_one(logs: Path) -> None:
-    pipeline = compiled.pipeline()
-    before = complete_arguments(pipeline, {"events": [str(logs)]})["data_fingerprint"]
-    os.utime(logs, ns=(0, 0))
-    after = complete_arguments(pipeline, {"events": [str(logs)]})["data_fingerprint"]
-    with pytest.raises(InputError, match=f"pass data_fingerprint={after}"):
-        complete_arguments(pipeline, {"events": [str(logs)], "data_fingerprint": before})
-
-
-def test_logs_on_the_cluster_only_need_a_given_fingerprint(tmp_path: Path) -> None:
-    pipeline = compiled.pipeline()
-    away = {"events": [str(tmp_path / "none/*.parquet")]}
-    assert complete_arguments(pipeline, {**away, "data_fingerprint": "2025"})["data_fingerprint"] == "2025"
-    with pytest.raises(InputError):
-        complete_arguments(pipeline, away)

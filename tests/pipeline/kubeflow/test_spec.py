@@ -19,7 +19,10 @@ def test_a_file_is_read_with_its_volumes(tmp_path: Path) -> None:
     platform = {"platforms": {"kubernetes": {"deploymentSpec": {"executors": {}}}}}
     read = spec.load(write(tmp_path / "p.yaml", document(), platform))
     assert read.name == "cabb" and read.platform == platform
-    assert [each.name for each in read.in_order()] == ["SessionExampleGen", "Trainer"]
+    order = read.sorter()
+    assert order.get_ready() == ("SessionExampleGen",)
+    order.done("SessionExampleGen")
+    assert order.get_ready() == ("Trainer",)
 
 
 def test_an_unknown_key_is_refused_where_it_stands(tmp_path: Path) -> None:
@@ -52,4 +55,4 @@ def test_a_task_that_waits_for_nobody_is_named() -> None:
     changed = document()
     changed["root"]["dag"]["tasks"]["Trainer"]["dependentTasks"] = ["Transform"]
     with pytest.raises(InputError, match="Trainer waits for Transform"):
-        pipeline(changed).in_order()
+        pipeline(changed).sorter()
