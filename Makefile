@@ -9,7 +9,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 PYTHON := .venv/bin/python
 ARGS ?=
 
-.PHONY: help setup run test test-fast test-all lint format lock image clean distclean
+.PHONY: help setup run test test-fast test-all lint format lock image image-check clean distclean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ IMAGE ?= cabb
 
 image: ## Build the image of the Kubeflow tasks (ENGINE=docker IMAGE=cabb)
 	@$(ENGINE) build --file kubeflow/Dockerfile --tag $(IMAGE) .
+
+image-check: ## Build the image's steps without a container engine and import its tasks (root, debootstrap)
+	@python3 scripts/image_check.py $(ARGS)
 
 clean: ## Remove caches and build products
 	@rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -26,6 +26,7 @@ import polars as pl
 
 from benchmarks.data_stage import generate, run_beam
 from pipeline.beam_profiles import BeamSettings
+from pipeline.deferred_packages import defer
 
 WORKERS, PARTITIONS, LEAVES = 2, 4, 300
 REFERENCE = "in_process"
@@ -106,6 +107,7 @@ def _examples(shard: Path) -> Iterator[object]:
 
 def main() -> None:
     """Generates a log, runs every engine and prints what differs and what it cost."""
+    defer("tensorflow")
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

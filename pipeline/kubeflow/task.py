@@ -1,7 +1,7 @@
 """Entry point of every task's container: `python -m pipeline.kubeflow.task`.
 
-Makes up for what the backend leaves out (`pipeline.kubeflow.open_source`), then hands over to TFX's own entry
-point, and tidies what that left for the backend.
+Makes up for what the backend leaves out (`pipeline.kubeflow.open_source`), runs the executor, and reports as
+the backend wants to read it.
 """
 
 import argparse
@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.kubeflow import open_source
+from pipeline.kubeflow.execute import execute
 from pipeline.kubeflow.parameters import PREFIX, RUN_ID
 
 RUNS = ".runs"
@@ -38,13 +39,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         for artifact in found["artifacts"]:
             os.makedirs(artifact["uri"], exist_ok=True)
     try:
-        _run_executor(ours.executor_class_path, executor_input, ours.json_serialized_inputs_spec_args, theirs)
+        output = execute(ours.executor_class_path, executor_input, inputs_spec, theirs)
     except InputError as error:
         sys.exit(f"{type(error).__name__}: {error}")
 
-    file = Path(given["outputs"]["outputFile"])
-    output = json.loads(file.read_text())
     open_source.for_backend(output, given)
+    file = Path(given["outputs"]["outputFile"])
+    file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(output))
     if runtime.get("keep_page"):
         values = given["inputs"]["parameterValues"]
@@ -52,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def prepared(given: dict, inputs_spec: dict, outputs_spec: dict, runtime: dict) -> dict:
-    """The ExecutorInput that TFX's entry point understands, from the one that the backend gave.
+    """The ExecutorInput that TFX understands, from the one that the backend gave.
 
     Args:
         given: the backend's.
@@ -95,30 +96,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json_serialized_outputs_spec_args", default="{}")
     parser.add_argument("--runtime", default="{}", help="JSON: what `prepared` and `main` do with parameters")
     return parser
-
-
-def _run_executor(executor: str, executor_input: dict, inputs_spec: str, beam_arguments: list[str]) -> None:
-    # Both are read once, when TensorFlow is imported.
-    os.environ["TF_USE_LEGACY_KERAS"] = "1"
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from absl import logging
-    from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_run_executor
-
-    logging.use_absl_handler()
-    kubeflow_v2_run_executor.main(
-        kubeflow_v2_run_executor._parse_flags(
-            [
-                "task",
-                "--executor_class_path",
-                executor,
-                "--json_serialized_invocation_args",
-                json.dumps(executor_input),
-                "--json_serialized_inputs_spec_args",
-                inputs_spec,
-                *beam_arguments,
-            ]
-        )
-    )
 
 
 if __name__ == "__main__":
