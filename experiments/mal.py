@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import polars as pl
+from scipy.stats import rankdata
 
 from components.run_report import formats
-from components.session_example_gen.catalog import read_catalog
 from experiments import measures, report
 from experiments.bootstrap import Bootstrap
 from experiments.prepared import Prepared
@@ -19,8 +18,6 @@ from experiments.trials import Plan, Trial
 from experiments.variants import Variant
 from experiments.verdicts import FAILS, HOLDS, OPEN
 from models import features as names
-from models.metrics import sums
-from schemas.events import CATEGORY_JOINER, UNKNOWN, LogSource
 
 VIEWS = ("last_click", "first_click", "linear", "mta")
 PRIMARIES = ("last_click", "mta")
@@ -124,13 +121,17 @@ def compose(
     """
     bootstrap = measures.draws(prepared, plan)
     judged = [_Judged(primary, trials, prepared, bootstrap) for primary in primaries]
+    by_category = judged[0].by_category()
     return {
         **report.about(prepared, plan),
         "positives": {view: _positives(prepared, view) for view in VIEWS},
         "tables": [table for each in judged for table in each.tables()],
-        "claims": [claim for each in judged for claim in each.claims()],
+        "claims": [
+            *(claim for each in judged for claim in each.claims()),
+            *_claim_of_categories(by_category, primaries[0]),
+        ],
         "by_gain": judged[0].by_gain(),
-        "by_category": judged[0].by_category(),
+        "by_category": by_category,
     }
 
 
@@ -250,8 +251,8 @@ class _Judged:
         }
 
     def by_gain(self) -> list[dict[str, Any]]:
-        """Figure 5: GAUC of Base and MAL by how many positives linear credit adds to the user's training
-        clicks."""
+        """Figure 5: GAUC of Base, MAL and the click order by how many positives linear credit adds to the
+        user's training clicks."""
         group = np.searchsorted(GAIN_EDGES, self._added, side="right")
         return [self._group(_gain_title(number), group == number) for number in np.unique(group)]
 
@@ -263,6 +264,7 @@ class _Judged:
             "users": len(np.unique(self._truth.user[inside])),
             "clicks": int(inside.sum()),
             "coverage": base.coverage,
+            "order": self._gauc_of(ORDER, inside).value,
             "base": base.value,
             "mal": mal.value,
             "relative": found.relative,
@@ -291,30 +293,38 @@ class _Judged:
 
     def by_category(self) -> dict[str, Any]:
         """Figure 6 and Table 5: AUC of Base and MAL by category, beside the positives that linear adds."""
-        category = _categories(self._prepared)
-        train = category[: self._prepared.train_rows]
+        category = self._prepared.categories()
+        train, judged = category[: self._prepared.train_rows], category[self._rows]
         last, linear = (_positive(self._prepared, view) for view in ("last_click", "linear"))
-        rows = []
-        for name in np.unique(category):
-            inside = category[self._rows] == name
-            truth, mine = self._truth.where(inside), train == name
+        rows, draws = [], []
+        for name in np.unique(judged):
+            inside, mine = judged == name, train == name
+            truth = self._truth.where(inside)
             if inside.sum() < CATEGORY_CLICKS or not 0 < truth.positive.sum() < len(truth.positive):
                 continue
             base, mal = (
-                np.mean([sums.auc(truth.positive, p[inside], truth.weight) for p in self._scores[each]])
-                for each in (BASE, MAL)
+                auc(truth, [p[inside] for p in self._scores[each]], self._bootstrap) for each in (BASE, MAL)
             )
+            found = change(mal, base, self._bootstrap)
+            draws.append(mal.draws / base.draws)
             rows.append(
                 {
                     "category": str(name),
                     "clicks": int(inside.sum()),
                     "added": float(linear[mine].sum() / max(last[mine].sum(), 1) - 1),
-                    "base": float(base),
-                    "relative": float(mal / base - 1),
+                    "base": base.value,
+                    "relative": found.relative,
+                    "interval": list(found.interval),
                 }
             )
+        correlation = None
+        if len(rows) > 2:
+            added = [row["added"] for row in rows]
+            value = _rank_correlation(added, np.array([[row["relative"] for row in rows]]))[0]
+            bounds = self._bootstrap.bounds(_rank_correlation(added, np.stack(draws, axis=1)))
+            correlation = {"value": float(value), "interval": list(bounds)}
         rows.sort(key=lambda row: -row["added"])
-        return {"rows": rows, "rank_correlation": _rank_correlation(rows)}
+        return {"rows": rows, "rank_correlation": correlation}
 
 
 def _positive(prepared: Prepared, view: str) -> np.ndarray:
@@ -322,23 +332,31 @@ def _positive(prepared: Prepared, view: str) -> np.ndarray:
     return np.asarray(prepared.labels[names.credit(view)][: prepared.train_rows]) > 0
 
 
-def _categories(prepared: Prepared) -> np.ndarray:
-    """Top category of every row, as the catalog has it."""
-    source = LogSource.model_validate(prepared.facts["recipe"]["source"])
-    catalog = read_catalog(source)
-    item = pl.coalesce("item_group_id", "product_id")
-    top = pl.col("leaf").str.split(CATEGORY_JOINER).list.first().fill_null(UNKNOWN)
-    known = catalog.select(item.alias(names.ITEM), top.alias("top")).unique(names.ITEM, keep="first")
-    rows = prepared.keys().select(names.ITEM).join(known, on=names.ITEM, how="left", maintain_order="left")
-    return rows["top"].fill_null(UNKNOWN).to_numpy()
+def _rank_correlation(added: Sequence[float], gains: np.ndarray) -> np.ndarray:
+    """Spearman's rho between the positives that views add by category, [k], and each row of gains,
+    [rows, k]: [rows]."""
+    mine, other = (
+        rank - rank.mean(axis=-1, keepdims=True)
+        for rank in (rankdata(added), rankdata(gains, axis=1, nan_policy="propagate"))
+    )
+    return (other @ mine) / np.sqrt((mine**2).sum() * (other**2).sum(axis=1))
 
 
-def _rank_correlation(rows: Sequence[Mapping[str, Any]]) -> float | None:
-    """Spearman's rho between the positives that views add and what MAL gains."""
-    if len(rows) < 3:
-        return None
-    ranks = [np.argsort(np.argsort([row[key] for row in rows])) for key in ("added", "relative")]
-    return float(np.corrcoef(ranks)[0, 1])
+def _claim_of_categories(found: Mapping[str, Any], primary: str) -> list[dict[str, Any]]:
+    """Figure 6's claim; none if too few categories have enough clicks."""
+    correlation = found["rank_correlation"]
+    if correlation is None:
+        return []
+    low, high = correlation["interval"]
+    return [
+        {
+            "words": "MAL gains more AUC in categories to which other views add more positives",
+            "primary": primary,
+            "verdict": HOLDS if low > 0 else FAILS if high < 0 else OPEN,
+            "why": f"Rank correlation over {len(found['rows'])} categories: "
+            f"{formats.decimal(correlation['value'], 2)} ({formats.interval(correlation['interval'], 2)}).",
+        }
+    ]
 
 
 def _gain_title(number: int) -> str:

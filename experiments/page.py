@@ -1,5 +1,6 @@
 """The pages of experiments: results in, one HTML file out, with nothing to load from anywhere else."""
 
+from collections.abc import Sequence
 from importlib import resources
 from typing import Any
 
@@ -60,19 +61,34 @@ def render_tables(results: dict[str, Any]) -> str:
 
 def render_mal(results: dict[str, Any]) -> str:
     """The page of `cabb experiment mal`."""
-    return render("mal.html.j2", results, chart=[_gains(table) for table in results["tables"]])
+    return render(
+        "mal.html.j2",
+        results,
+        chart=[
+            _gains(
+                [
+                    (row["name"], row["gauc"]["against"])
+                    for row in table["rows"]
+                    if row["cost"] and row["gauc"]["against"]
+                ],
+                "GAUC",
+            )
+            for table in results["tables"]
+        ],
+        by_gain=_gains([(row["title"], row) for row in results["by_gain"]], "GAUC"),
+        by_category=_gains([(row["category"], row) for row in results["by_category"]["rows"]], "AUC"),
+    )
 
 
-def _gains(table: dict[str, Any]) -> Markup:
-    """Relative GAUC of every model against Base."""
+def _gains(named: Sequence[tuple[str, dict[str, Any]]], metric: str) -> Markup:
+    """Changes of a metric relative to Base, by name."""
     rows = []
-    for row in table["rows"]:
-        against = row["gauc"]["against"]
-        if row["cost"] and against and all(map(formats.is_number, against["interval"])):
-            low, high = against["interval"]
+    for name, against in named:
+        low, high = bounds = against["interval"]
+        if all(map(formats.is_number, bounds)):
             tone = "good" if low > 0 else "bad" if high < 0 else "tie"
-            rows.append((row["name"], against["relative"], (low, high), tone))
-    return charts.changes(rows, "change in GAUC (right is better)", "Base")
+            rows.append((name, against["relative"], bounds, tone))
+    return charts.changes(rows, f"change in {metric} (right is better)", "Base")
 
 
 def _changes(table: dict[str, Any], target: str) -> Markup:

@@ -197,7 +197,7 @@ def _arrays(
     strings = pl.DataFrame(
         {
             name: pl.concat([pl.Series(each.columns[name]).cast(pl.String) for each in parts])
-            for name in (names.USER_ID, names.SESSION_ID, names.ITEM)
+            for name in (names.USER_ID, names.SESSION_ID, names.ITEM, names.CATEGORY_TOP)
         }
     )
     n_train = sum(len(each.columns[names.Y_ANY]) for each in rows["train"])
@@ -219,7 +219,9 @@ def _arrays(
             "cardinality": space.cardinality,
             "numeric": space.numeric,
             "sequences": space.sequences,
-            "recipe": recipe.model_dump(mode="json"),
+            "windows": recipe.windows.model_dump(mode="json"),
+            "time_zone": recipe.source.time_zone,
+            "settings": recipe.model_dump(mode="json", exclude={"source", "fingerprint", "windows"}),
         },
     )
 

@@ -31,7 +31,7 @@ class Prepared:
         event_time: of the anchor, microseconds since the epoch, UTC, int64 [rows].
         user_group: bootstrap group of the user (models.metrics.sums.user_group), int64 [rows].
         space: sizes of the inputs, without base rates.
-        facts: days, counts and settings, as written to meta.json.
+        facts: days (`windows`, `time_zone`), counts and `settings`, as written to meta.json.
     """
 
     home: Path
@@ -65,7 +65,11 @@ class Prepared:
 
     def keys(self) -> pl.DataFrame:
         """user_id, session_id and item of every row, in order."""
-        return pl.read_parquet(self.home / KEYS_FILE)
+        return pl.read_parquet(self.home / KEYS_FILE).drop(names.CATEGORY_TOP)
+
+    def categories(self) -> np.ndarray:
+        """Top category of every row's item, strings [rows]."""
+        return pl.read_parquet(self.home / KEYS_FILE, columns=[names.CATEGORY_TOP]).to_series().to_numpy()
 
     @staticmethod
     def load(home: Path) -> Prepared:

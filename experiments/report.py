@@ -7,29 +7,27 @@ import math
 from pathlib import Path
 from typing import Any
 
-from experiments import measures
 from experiments.prepared import Prepared
 from experiments.trials import Plan
 
 
 def about(prepared: Prepared, plan: Plan) -> dict[str, Any]:
     """The data and the plan of an experiment, for its page."""
-    facts, recipe = prepared.facts, prepared.facts["recipe"]
+    facts = prepared.facts
     fit, held_out = plan.rows(prepared)
     return {
         "data": {
-            "windows": recipe["windows"],
-            "time_zone": recipe["source"]["time_zone"],
+            "windows": facts["windows"],
+            "time_zone": facts["time_zone"],
             "train_rows": facts["train_rows"],
             "fit_rows": len(fit),
             "held_out_rows": len(held_out),
             "eval_rows": facts["eval_rows"],
             "eval_users": facts["eval_users"],
             "mean_alpha": facts["mean_alpha"],
-            "base_rates": measures.base_rates(prepared),
         },
         "plan": plan.model_dump(mode="json", exclude={"code"}),
-        "recipe": {key: recipe[key] for key in ("schemes", "labels", "preprocessing", "partitions")},
+        "settings": facts["settings"],
     }
 
 

@@ -330,8 +330,10 @@ def compose(
     def compare(lower: str, higher: str, target: str) -> Difference:
         return bootstrap.difference(measured[lower][target].platt, measured[higher][target].platt)
 
+    about = report.about(prepared, plan)
     return {
-        **report.about(prepared, plan),
+        **about,
+        "data": {**about["data"], "base_rates": measures.base_rates(prepared)},
         "tables": [
             {
                 "number": table.number,

@@ -61,10 +61,9 @@ class Plan(Settings):
         Raises:
             InputError: one of them is empty.
         """
-        recipe = prepared.facts["recipe"]
-        windows = SplitWindows.model_validate(recipe["windows"])
+        windows = SplitWindows.model_validate(prepared.facts["windows"])
         first = SplitWindows(eval_start=windows.eval_start - timedelta(days=self.holdout_days))
-        cut = first.bounds(recipe["source"]["time_zone"])["eval"][0]
+        cut = first.bounds(prepared.facts["time_zone"])["eval"][0]
         microseconds = round(cut.timestamp() * 1e6)
         fit, held_out = prepared.training(before=microseconds), prepared.training(since=microseconds)
         if not len(fit) or not len(held_out):

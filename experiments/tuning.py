@@ -55,13 +55,12 @@ class Search(Settings):
         Raises:
             InputError: an origin has no row to train on, or only one class to judge.
         """
-        recipe = prepared.facts["recipe"]
-        end = SplitWindows.model_validate(recipe["windows"]).eval_start
+        end = SplitWindows.model_validate(prepared.facts["windows"]).eval_start
         step = timedelta(days=self.plan.holdout_days)
         found = []
         for back in range(self.origins):
             days = [end - step * (back + 1), end - step * back]
-            first, last = (_microseconds(day, recipe["source"]["time_zone"]) for day in days)
+            first, last = (_microseconds(day, prepared.facts["time_zone"]) for day in days)
             fit, judged = prepared.training(before=first), prepared.training(since=first, before=last)
             label = prepared.labels[names.Y_ANY][judged]
             if not len(fit) or not 0 < label.sum() < len(label):

@@ -52,7 +52,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "advertiser_cabb_rate_28d",
     ),
     "item id": (names.ITEM,),
-    "category ids": (names.LEAF, "category_top"),
+    "category ids": (names.LEAF, names.CATEGORY_TOP),
     "brand and advertiser": ("brand", "advertiser"),
     "price": names.AMOUNTS,
     CONTEXT: ("list_position",),

@@ -13,10 +13,11 @@ SEQUENCE_LENGTH = 20
 
 ITEM = "item"
 LEAF = "leaf"
+CATEGORY_TOP = "category_top"
 CATEGORICAL = (
     ITEM,
     LEAF,
-    "category_top",
+    CATEGORY_TOP,
     "brand",
     "advertiser",
 )

@@ -95,7 +95,8 @@ def changes(rows: Sequence[tuple[str, float, Sequence[float], str]], x_title: st
     low = min(0.0, *(row[2][0] for row in shown))
     high = max(0.0, *(row[2][1] for row in shown))
     pad = 0.06 * (high - low or 1e-3)
-    axes = _Axes(112, top, WIDTH - 14, bottom, (low - pad, high + pad), (0, 1))
+    left = min(max(112, 10 + 6 * max(len(row[0]) for row in shown)), 190)
+    axes = _Axes(left, top, WIDTH - 14, bottom, (low - pad, high + pad), (0, 1))
     parts = []
     for tick in _ticks(*axes.x_range, 4):
         parts.append(

@@ -55,7 +55,7 @@ def _identity(events: Timeline, at: np.ndarray) -> dict[str, np.ndarray | pa.Arr
     columns = {
         names.ITEM: events.strings("item", at),
         names.LEAF: events.strings("leaf", at),
-        "category_top": top.take(pa.array(events.leaf[at])),
+        names.CATEGORY_TOP: top.take(pa.array(events.leaf[at])),
         "advertiser": events.strings("advertiser", at),
         names.USER_ID: events.strings("user_id", at),
         names.SESSION_ID: events.strings("session_id", at),

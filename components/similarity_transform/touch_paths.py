@@ -28,12 +28,15 @@ class TouchSettings(Settings):
         scope: `related` asks for S(clicked, bought) >= related_floor.
         look_back_days: age of the oldest touch, included; across the user's sessions.
         touches: `one_per_session` keeps the latest click in scope of each session.
+        most_touches: of a purchase's clicks, those older than the latest so many are never its touches, in
+            scope or not: what a bot's clicks cost grows with their number, not with its square.
     """
 
     scope: Literal["same_item", "same_leaf", "related", "any"] = "any"
     related_floor: float = Field(0.1, gt=0, le=1)
     look_back_days: float = Field(7, gt=0, le=3650)
     touches: Literal["every_click", "one_per_session"] = "every_click"
+    most_touches: int = Field(500, ge=1)
 
     @property
     def look_back(self) -> int:
@@ -87,6 +90,7 @@ def find_paths(
 ) -> TouchPaths:
     """The same for any rows, as if each were a purchase; a click among them is a touch of its own path."""
     low, high = _reach(events, clicks.click, end, settings.look_back)
+    low = np.maximum(low, high - settings.most_touches)
     owner, touch = ranges(low, high)
     if settings.scope != "any":
         inside = _in_scope(events, clicks.click[touch], end[owner], similarity, settings)

@@ -7,14 +7,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from components.category_similarity.settings import SimilaritySettings
-from components.session_example_gen.splits import SplitWindows
-from experiments.prepare import Recipe
 from experiments.prepared import Prepared, save
 from models import features as names
 from models.feature_space import NUMERIC, numeric_names
 from models.metrics import sums
-from schemas.events import LogSource
 
 DAY = 86_400_000_000
 
@@ -48,12 +44,6 @@ def prepared(home: Path, train: int = 900, evaluation: int = 300, days: int = 12
         ]
     )
     users = np.array([f"u{n}" for n in rng.integers(0, rows // 3, rows)])
-    recipe = Recipe(
-        source=LogSource(events=["none"]),
-        fingerprint="made up",
-        windows=SplitWindows(eval_start="2024-03-13", eval_end="2024-03-16"),
-        schemes={"static": SimilaritySettings(scheme="static"), "taxonomy_cf": SimilaritySettings()},
-    )
     save(
         home,
         inputs=inputs,
@@ -66,7 +56,14 @@ def prepared(home: Path, train: int = 900, evaluation: int = 300, days: int = 12
         },
         alpha={"static": np.ones(rows, np.float32), "taxonomy_cf": alpha},
         keys={names.EVENT_TIME: time, "user_group": sums.user_group(users)},
-        strings=pl.DataFrame({"user_id": users, "session_id": users, "item": users}),
+        strings=pl.DataFrame(
+            {
+                names.USER_ID: users,
+                names.SESSION_ID: users,
+                names.ITEM: users,
+                names.CATEGORY_TOP: np.where(rng.random(rows) < 0.5, "Toys", "Jewelry"),
+            }
+        ),
         facts={
             "train_rows": train,
             "eval_rows": evaluation,
@@ -75,7 +72,9 @@ def prepared(home: Path, train: int = 900, evaluation: int = 300, days: int = 12
             "cardinality": cardinality,
             "numeric": numeric_names(),
             "sequences": names.SEQUENCES,
-            "recipe": recipe.model_dump(mode="json"),
+            "windows": {"train_start": None, "eval_start": "2024-03-13", "eval_end": "2024-03-16"},
+            "time_zone": "UTC",
+            "settings": {"made": "up"},
         },
     )
     return Prepared.load(home)

@@ -32,7 +32,7 @@ def test_a_proposal_changes_only_what_is_searched_and_the_start_is_one_of_them()
 @pytest.mark.slow
 def test_a_search_resumes_and_never_reads_evaluation_days(prepared, tmp_path):
     search = tuning.Search(plan=Plan(seeds=(1,), holdout_days=2, model=SMALL), origins=2)
-    windows = SplitWindows.model_validate(prepared.facts["recipe"]["windows"])
+    windows = SplitWindows.model_validate(prepared.facts["windows"])
     boundary = np.datetime64(windows.eval_start, "us").astype(np.int64)
     for fit, judged in search.rows(prepared):
         assert prepared.event_time[fit].max() < prepared.event_time[judged].min()

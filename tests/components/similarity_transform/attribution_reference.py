@@ -15,9 +15,9 @@ def touches_of(rows: list[dict], purchase: int, s, settings) -> list[int]:
     """Rows of the clicks that a purchase is shared among, oldest first. `s` is S of two leaf names."""
     b = rows[purchase]
     found = []
-    for r, a in enumerate(rows[:purchase]):
-        if not a["is_click"] or a["user_id"] != b["user_id"]:
-            continue
+    clicks = [r for r, a in enumerate(rows[:purchase]) if a["is_click"] and a["user_id"] == b["user_id"]]
+    for r in clicks[-settings.most_touches :]:
+        a = rows[r]
         if b["event_time"] - a["event_time"] > settings.look_back_days * DAY_US:
             continue
         same_leaf = a["leaf"] == b["leaf"] != UNKNOWN

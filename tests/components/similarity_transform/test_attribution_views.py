@@ -32,6 +32,7 @@ SETTINGS = st.builds(
     related_floor=st.sampled_from([0.05, 0.5, 1.0]),
     look_back_days=st.sampled_from([0.01, 0.25, 2.0]),
     touches=st.sampled_from(["every_click", "one_per_session"]),
+    most_touches=st.sampled_from([1, 3, 500]),
     half_life_days=st.sampled_from([0.001, 1.0]),
     position_weights=st.sampled_from([(0.4, 0.4, 0.2), (1.0, 0.0, 0.0), (0.0, 0.3, 0.3)]),
 )
