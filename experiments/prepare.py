@@ -68,19 +68,19 @@ def prepare(recipe: Recipe, home: Path, say: Callable[[str], None] = lambda _: N
     Raises:
         InputError: the logs cannot be used, or a split is empty.
     """
-    sessions = _step(
-        home / f"sessions-{_key(recipe.fingerprint, recipe.source, recipe.partitions)}",
+    sessions = made_once(
+        home / f"sessions-{key_of(recipe.fingerprint, recipe.source, recipe.partitions)}",
         lambda work: _all_sessions(recipe, work),
         lambda: say("reading logs"),
     )
-    days = _step(
-        home / f"days-{_key(sessions.name, recipe.windows)}",
+    days = made_once(
+        home / f"days-{key_of(sessions.name, recipe.windows)}",
         lambda work: _split(sessions, recipe, work),
         lambda: say("cutting days"),
     )
     tables = {
-        name: _step(
-            home / f"similarity-{_key(days.name, settings)}",
+        name: made_once(
+            home / f"similarity-{key_of(days.name, settings)}",
             lambda work, settings=settings: _similarity(days, settings, work),
             lambda name=name: say(f"similarity {name}"),
         )
@@ -89,25 +89,26 @@ def prepare(recipe: Recipe, home: Path, say: Callable[[str], None] = lambda _: N
     first = next(iter(tables.values()))
     mta = None
     if "mta" in (recipe.attribution.views or ()):
-        mta = _step(
-            home / f"mta-{_key(days.name, first.name, recipe.attribution)}",
+        mta = made_once(
+            home / f"mta-{key_of(days.name, first.name, recipe.attribution)}",
             lambda work: _mta(days, first, recipe, work),
             lambda: say("attribution model"),
         )
-    arrays = _step(
-        home / f"arrays-{_key(recipe)}",
+    arrays = made_once(
+        home / f"arrays-{key_of(recipe)}",
         lambda work: _arrays(days, tables, mta, recipe, work, say),
         lambda: say("labels and features"),
     )
     return Prepared.load(arrays)
 
 
-def _key(*parts: Any) -> str:
+def key_of(*parts: Any) -> str:
+    """A name for what is made of the parts, settings among them; 16 hex digits."""
     texts = [part.model_dump_json() if isinstance(part, Settings) else str(part) for part in parts]
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
 
 
-def _step(result: Path, make: Callable[[Path], None], announce: Callable[[], None]) -> Path:
+def made_once(result: Path, make: Callable[[Path], None], announce: Callable[[], None]) -> Path:
     """Makes a folder whole or not at all, unless it is there."""
     if not result.exists():
         announce()

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from components.attribution_model.journeys import Journeys
-from components.attribution_model.mta import fit_mta
+from components.attribution_model.mta import Mta, fit_mta
 from components.similarity_transform.attribution_views import (
     AttributionSettings,
     normalised,
@@ -27,8 +27,9 @@ COLUMNS = ("journey", "user", "channel", "time", "converted")
 _READERS = {".parquet": pl.read_parquet, ".csv": pl.read_csv, ".gz": pl.read_csv}
 
 
-def read_journeys(path: Path, columns: Mapping[str, str] | None = None) -> Journeys:
-    """Journeys of a Parquet or CSV file.
+def read_touches(path: Path, columns: Mapping[str, str] | None = None) -> pl.DataFrame:
+    """Touches of a Parquet or CSV file as COLUMNS, journey by journey, oldest first: channel is a string,
+    time seconds since the epoch.
 
     Args:
         columns: name in COLUMNS -> column of the file, where it differs. `time` is seconds or a timestamp,
@@ -58,16 +59,18 @@ def read_journeys(path: Path, columns: Mapping[str, str] | None = None) -> Journ
     converted = rows["converted"].cast(pl.Int64, strict=False)
     if seconds.null_count() or converted.null_count() or not converted.is_in([0, 1]).all():
         raise InputError(f"{path}: time must be seconds or a timestamp, and converted 0 or 1")
-    rows = rows.with_columns(time=seconds, converted=converted).sort("journey", "time", maintain_order=True)
-    return _journeys(rows)
+    return rows.with_columns(pl.col("channel").cast(pl.String), time=seconds, converted=converted).sort(
+        "journey", "time", maintain_order=True
+    )
 
 
-def _journeys(rows: pl.DataFrame) -> Journeys:
+def journeys_of_touches(rows: pl.DataFrame) -> Journeys:
+    """Journeys of touches that `read_touches` gave."""
     first = rows["journey"].rle_id().to_numpy()
     size = np.bincount(first)
     start = np.cumsum(size) - size
     last = np.repeat(start + size - 1, size)
-    time, channel = rows["time"].to_numpy(), rows["channel"].cast(pl.String)
+    time, channel = rows["time"].to_numpy(), rows["channel"]
     names = tuple(sorted(channel.unique().to_list()))
     codes = channel.cast(pl.Enum(names)).to_physical().to_numpy().astype(np.int64)
     same = (codes == codes[last]).astype(np.float32)
@@ -96,19 +99,9 @@ def credited_journeys(journeys: Journeys, settings: AttributionSettings, source:
     bought = journeys.take(journeys.converted)
     if not len(bought):
         raise InputError(f"{source}: no journey converted, so there is nothing to credit")
-    paths = TouchPaths(
-        end=np.arange(len(bought)),
-        start=bought.start,
-        size=bought.size,
-        path=bought.journey,
-        touch=np.arange(len(bought.channel)),
-        age=bought.gap_h.astype(np.float64) * HOUR,
-    )
+    paths = _paths(bought)
     mta = fit_mta(journeys, settings.mta) if "mta" in (settings.views or ()) else None
-    credits = {
-        view: normalised(mta.effects(bought), paths) if view == "mta" else rule_credits(view, paths, settings)
-        for view in settings.views or ()
-    }
+    credits = conversion_credits(bought, settings, mta)
     converted = np.repeat(journeys.converted, journeys.size)
     clicks = {"user_group": journeys.user_group[journeys.journey]}
     for view, credit in credits.items():
@@ -133,6 +126,29 @@ def credited_journeys(journeys: Journeys, settings: AttributionSettings, source:
         clicks=pl.DataFrame(clicks),
         source=source,
         mta={} if mta is None else {"method": mta.settings.method, **mta.meta},
+    )
+
+
+def conversion_credits(
+    bought: Journeys, settings: AttributionSettings, mta: Mta | None
+) -> dict[str, np.ndarray]:
+    """Credit of every touch of journeys that converted under each view, [q] by view; those of a journey sum
+    to 1."""
+    paths = _paths(bought)
+    return {
+        view: normalised(mta.effects(bought), paths) if view == "mta" else rule_credits(view, paths, settings)
+        for view in settings.views or ()
+    }
+
+
+def _paths(bought: Journeys) -> TouchPaths:
+    return TouchPaths(
+        end=np.arange(len(bought)),
+        start=bought.start,
+        size=bought.size,
+        path=bought.journey,
+        touch=np.arange(len(bought.channel)),
+        age=bought.gap_h.astype(np.float64) * HOUR,
     )
 
 

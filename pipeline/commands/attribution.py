@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeline.commands.experiments.setting import column_names, configured, journey_options
 from schemas.errors import InputError
 from simulator.worlds import PRESETS
 
@@ -23,16 +24,7 @@ _SHOWN_DIMENSIONS = 3
 @click.command()
 @click.option("--run", type=click.Path(path_type=Path), help="Output folder of a run; its newest data.")
 @click.option("--config", "config_path", type=click.Path(path_type=Path), help="YAML settings of a run.")
-@click.option(
-    "--journeys", type=click.Path(path_type=Path), help="A Parquet or CSV file with a row per touch, instead."
-)
-@click.option(
-    "--column",
-    "columns",
-    multiple=True,
-    metavar="NAME=COLUMN",
-    help="Another name of a column of --journeys (journey, user, channel, time, converted).",
-)
+@journey_options
 @click.option("--world", type=click.Choice(list(PRESETS)), help="Preset of the simulated store.")
 @click.option("--users", type=click.IntRange(min=1), help="Users of the simulated store.")
 @click.option(
@@ -80,9 +72,13 @@ def attribution(run, config_path, journeys, columns, world, users, output, setti
             status.update(what)
 
         if journeys:
-            from experiments.attribution.journey_file import credited_journeys, read_journeys
+            from experiments.attribution.journey_file import (
+                credited_journeys,
+                journeys_of_touches,
+                read_touches,
+            )
 
-            read = read_journeys(journeys, dict(_pair(each) for each in columns))
+            read = journeys_of_touches(read_touches(journeys, column_names(columns)))
             say("crediting")
             credited = credited_journeys(read, chosen, str(journeys.name))
         else:
@@ -100,18 +96,9 @@ def attribution(run, config_path, journeys, columns, world, users, output, setti
 
 
 def _configured(run, config_path, world, users, output, settings) -> Config:
-    from pipeline.commands.experiments.setting import configured
-
     if run:
         config_path = run / "runs" / "latest" / "config.yaml"
     return configured(config_path, output, world, users, settings)
-
-
-def _pair(text: str) -> tuple[str, str]:
-    name, equals, column = text.partition("=")
-    if not equals:
-        raise InputError(f"--column {text}: write it as NAME=COLUMN, for example channel=campaign")
-    return name, column
 
 
 def _of_store(run: Path | None, config: Config, chosen, say) -> Credited:

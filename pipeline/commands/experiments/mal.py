@@ -10,11 +10,18 @@ import click
 from pipeline.commands.experiments import setting
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     from rich.console import Console
+
+    from experiments.prepared import Prepared
+    from pipeline.config import Config
 
 
 @click.command()
 @setting.data_options("runs/mal")
+@setting.journey_options
 @click.option(
     "--primary",
     "primaries",
@@ -23,30 +30,40 @@ if TYPE_CHECKING:
     help="Only this primary target; may repeat [both].",
 )
 def command(
-    config_path, output, world, users, seeds, holdout_days, refit, workers, settings, primaries
+    config_path,
+    output,
+    world,
+    users,
+    seeds,
+    holdout_days,
+    refit,
+    workers,
+    settings,
+    journeys,
+    columns,
+    primaries,
 ) -> None:
     """Compare models of attribution views: label combinations, multi-task peers, ablations of MAL.
 
     Every click is labelled under four views; models learn some or all of them and are judged on how they rank
-    clicks by the primary view's credit (weighted AUC and GAUC). Writes mal.json and mal.html below the
-    output.
+    clicks by the primary view's credit (weighted AUC and GAUC). With --journeys every touch of the file is
+    such a click. Writes mal.json and mal.html below the output.
 
     \b
     Examples:
       cabb experiment mal --world long_journeys
       cabb experiment mal --config my-store.yaml --no-refit --holdout-days 1
+      cabb experiment mal --journeys displays.parquet --column channel=campaign --set split.eval_start=...
     """
     from rich.console import Console
 
     from experiments import mal, report
     from experiments.page import render_mal
-    from experiments.prepare import prepare
     from experiments.trials import run_trials
 
     console = Console()
     config = setting.configured(config_path, output, world, users, (*settings, "model.model=mal"))
-    recipe = setting.recipe_of(config, {"taxonomy_cf": config.similarity})
-    prepared = prepare(recipe, config.output / "data", lambda text: console.print(f"{text} ..."))
+    name, prepared = _prepared(config, journeys, columns, lambda text: console.print(f"{text} ..."))
     # Clicks of the last days before evaluation are too young for credits: held-out days lie before those.
     young = math.ceil(config.resolved_attribution().label_days)
     plan = setting.plan_of(config, seeds, holdout_days + young, refit)
@@ -54,12 +71,27 @@ def command(
     wanted = [each for primary in chosen for each in mal.variants(primary).values()]
     with setting.training_progress(console) as done:
         trials = run_trials(prepared, wanted, plan, config.output / "trials", workers=workers, done=done)
-    results = {"name": setting.data_name(config), **mal.compose(trials, prepared, plan, chosen)}
+    results = {"name": name, **mal.compose(trials, prepared, plan, chosen)}
     report.write_json(results, config.output / "mal.json")
     page = config.output / "mal.html"
     page.write_text(render_mal(results), encoding="utf-8")
     _print(results, console)
     console.print(f"page: {page}", highlight=False, soft_wrap=True)
+
+
+def _prepared(
+    config: Config, journeys: Path | None, columns: tuple[str, ...], say: Callable[[str], None]
+) -> tuple[str, Prepared]:
+    """What to call the data, and its arrays."""
+    if journeys is None:
+        from experiments.prepare import prepare
+
+        recipe = setting.recipe_of(config, {"taxonomy_cf": config.similarity})
+        return setting.data_name(config), prepare(recipe, config.output / "data", say)
+    from experiments.journey_rows import prepare_journeys
+
+    recipe = setting.journey_recipe_of(config, journeys, columns)
+    return f"{journeys.name}, each touch as a click", prepare_journeys(recipe, config.output / "data", say)
 
 
 def _print(results: dict, console: Console) -> None:

@@ -13,14 +13,17 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from schemas.errors import InputError
 from simulator.worlds import PRESETS
 
 if TYPE_CHECKING:
+    from experiments.journey_rows import JourneyRecipe
     from experiments.prepare import Recipe
     from experiments.trials import Plan
     from pipeline.config import Config
 
 DATA_CODE = ("components", "schemas", "models.features", "models.preprocessing", "experiments.prepare")
+JOURNEY_CODE = ("experiments.journey_rows", "experiments.attribution.journey_file")
 HOLDOUT_DAYS = 7
 TRAINING_CODE = ("models", "experiments.training", "experiments.variants", "experiments.boosting")
 
@@ -100,6 +103,34 @@ def configured(
     return load_config(config_path, overrides)
 
 
+def journey_options(command: Callable) -> Callable:
+    """Options that name a file of ready-made journeys instead of logs."""
+    command = click.option(
+        "--column",
+        "columns",
+        multiple=True,
+        metavar="NAME=COLUMN",
+        help="Another name of a column of --journeys (journey, user, channel, time, converted).",
+    )(command)
+    return click.option(
+        "--journeys",
+        type=click.Path(path_type=Path),
+        help="A Parquet or CSV file with a row per touch, instead.",
+    )(command)
+
+
+def column_names(columns: tuple[str, ...]) -> dict[str, str]:
+    """What `--column NAME=COLUMN` options say, by NAME.
+
+    Raises:
+        InputError: one of them is not of that form.
+    """
+    for text in columns:
+        if "=" not in text:
+            raise InputError(f"--column {text}: write it as NAME=COLUMN, for example channel=campaign")
+    return dict(text.split("=", 1) for text in columns)
+
+
 def data_name(config: Config) -> str:
     """What to call the data of a configuration on a page."""
     if config.data is not None:
@@ -124,6 +155,31 @@ def recipe_of(config: Config, schemes: dict, progress: Callable[[int, int], None
         attribution=config.resolved_attribution(),
         preprocessing=config.preprocessing,
         partitions=config.beam.partitions,
+    )
+
+
+def journey_recipe_of(config: Config, journeys: Path, columns: tuple[str, ...]) -> JourneyRecipe:
+    """What the arrays of a file of journeys are made of.
+
+    Raises:
+        InputError: no such file, no evaluation days, or logs are named beside it.
+    """
+    from experiments.journey_rows import JourneyRecipe
+    from pipeline.code_hash import code_hash
+    from pipeline.fingerprint import data_fingerprint
+    from schemas.events import LogSource
+
+    if config.data is not None:
+        raise InputError("--journeys, --config: data of one place only")
+    if config.split is None:
+        raise InputError("split.eval_start is missing: name the first evaluation day of your journeys")
+    fingerprint = data_fingerprint(LogSource(events=[str(journeys.resolve())]))
+    return JourneyRecipe(
+        path=journeys.resolve(),
+        columns=column_names(columns),
+        fingerprint=f"{fingerprint}-{code_hash(*DATA_CODE, *JOURNEY_CODE)}",
+        windows=config.split.model_copy(update={"holdout_days": 0}),
+        attribution=config.resolved_attribution(),
     )
 
 
