@@ -348,13 +348,13 @@ def _claim_of_categories(found: Mapping[str, Any], primary: str) -> list[dict[st
     if correlation is None:
         return []
     low, high = correlation["interval"]
+    shown = [formats.decimal(each, 2) for each in (correlation["value"], low, high)]
     return [
         {
             "words": "MAL gains more AUC in categories to which other views add more positives",
             "primary": primary,
             "verdict": HOLDS if low > 0 else FAILS if high < 0 else OPEN,
-            "why": f"Rank correlation over {len(found['rows'])} categories: "
-            f"{formats.decimal(correlation['value'], 2)} ({formats.interval(correlation['interval'], 2)}).",
+            "why": "Rank correlation over {} categories: {} ({} to {}).".format(len(found["rows"]), *shown),
         }
     ]
 
