@@ -225,6 +225,7 @@ def _popularity(events: pl.DataFrame, anchors: pl.DataFrame) -> pl.DataFrame:
     anchors = anchors.with_columns(
         _closed=(pl.col("_end") + gap - pl.duration(microseconds=1)).dt.date().to_physical()
     )
+    first_day = events.filter("is_click").select(pl.col("day").min()).item()
     for kind in ("item", "leaf", "advertiser"):
         made = events.filter("is_click").group_by(kind, "day").agg(clicks=pl.len())
         closed = anchors.group_by(kind, pl.col("_closed").alias("day")).agg(
@@ -258,7 +259,9 @@ def _popularity(events: pl.DataFrame, anchors: pl.DataFrame) -> pl.DataFrame:
             for name in ("clicks", "closed", "caba", "cabb")
         )
         if kind == "item":
-            anchors = anchors.with_columns(item_clicks_7d=pl.col("item_clicks_to") - pl.col("item_clicks_7"))
+            anchors = anchors.with_columns(
+                item_clicks_7d=(pl.col("item_clicks_to") - pl.col("item_clicks_7")) * _scale(7, first_day)
+            )
         anchors = anchors.drop(pl.selectors.matches(f"^{kind}_(clicks|closed|caba|cabb)_(to|7|28)$"))
     rate = {}
     for outcome in ("caba", "cabb"):
@@ -273,11 +276,18 @@ def _popularity(events: pl.DataFrame, anchors: pl.DataFrame) -> pl.DataFrame:
     return (
         anchors.with_columns(
             **rate,
-            **{f"{kind}_clicks_28d": pl.col(f"_{kind}_clicks") for kind in ("item", "leaf", "advertiser")},
+            **{
+                f"{kind}_clicks_28d": pl.col(f"_{kind}_clicks") * _scale(28, first_day)
+                for kind in ("item", "leaf", "advertiser")
+            },
         )
         .drop(pl.selectors.matches("^_(item|leaf|advertiser)_|^_closed$"))
         .sort("row")
     )
+
+
+def _scale(days: int, first_day: int) -> pl.Expr:
+    return days / (pl.col("day") - first_day).clip(1, days)
 
 
 def write(examples: pl.DataFrame, out: Path) -> None:

@@ -7,6 +7,11 @@ import tf_keras
 
 from models.settings import ModelSettings
 
+_FIRST_ACCUMULATOR = 1e-7
+"""Adagrad divides by the root of the squared gradients summed so far. Those of an embedding are means over a
+batch in which few rows have its id: 1e-4 and less. Keras starts the sum at 0.1, beside which they would never
+count, and tables would hardly learn."""
+
 
 def be_deterministic(seed: int) -> None:
     """Seeds every generator and asks for ops whose result does not depend on the order of threads."""
@@ -23,7 +28,10 @@ def optimizers(
     """
     return (
         tf_keras.optimizers.legacy.Adam(Schedule(settings.dense_learning_rate, steps, settings)),
-        tf_keras.optimizers.legacy.Adagrad(Schedule(settings.embedding_learning_rate, steps, settings)),
+        tf_keras.optimizers.legacy.Adagrad(
+            Schedule(settings.embedding_learning_rate, steps, settings),
+            initial_accumulator_value=_FIRST_ACCUMULATOR,
+        ),
     )
 
 

@@ -201,7 +201,7 @@ class LiveFeatures:
     def _popularity(self, asked: pl.DataFrame, since: int) -> Popularity:
         wanted = {kind: asked[kind].unique().sort().drop_nulls().to_list() for kind in KINDS}
         wanted = {kind: [name for name in each if name != UNKNOWN] for kind, each in wanted.items()}
-        return Popularity(self.store.daily(wanted, since))
+        return Popularity(self.store.daily(wanted, since), self.store.facts().first_day)
 
 
 def _microseconds(moment) -> int:

@@ -38,6 +38,8 @@ class Facts(Settings):
     max_events: int
     store: str
     """Where the live copy is kept (`FeatureStateSettings.store`)."""
+    first_day: int
+    """First day of the logs, days since the epoch in the store's time zone."""
     last_us: int
     """Time of the last event."""
     next_arrival: int

@@ -15,7 +15,7 @@ from components.feature_state.snapshot import EVENTS_DIR, Facts, Snapshot
 from components.session_example_gen.sessions import ARRIVAL, to_arrow
 from components.similarity_transform.labels import LabelSettings
 from components.similarity_transform.leaf_prices import mean_leaf_prices
-from components.similarity_transform.popularity import sum_counts
+from components.similarity_transform.popularity import first_day_of, sum_counts
 from schemas.errors import InputError
 from schemas.events import LogSource
 
@@ -70,16 +70,17 @@ def build_snapshot(
         .collect()
         .row(0)
     )
+    daily = sum_counts(counted)
     facts = Facts(
         source=source,
         labels=labels,
         max_events=settings.max_events,
         store=settings.store,
+        first_day=first_day_of(daily),
         last_us=last_us,
         next_arrival=last_arrival + 1,
     )
-    daily = within_kept_days(sum_counts(counted), last_us)
-    snapshot.write(facts, catalog, mean_leaf_prices(catalog), daily)
+    snapshot.write(facts, catalog, mean_leaf_prices(catalog), within_kept_days(daily, last_us))
     return snapshot
 
 

@@ -10,6 +10,9 @@ label window closed, so a rate never knows more than was known when day d began:
 A window of hours closes when they are over. A session is taken to be over after the inactivity gap: if it
 goes on later under the same id, what follows is not counted, since nobody could have waited for it.
 
+A log that begins inside a window covers only some of its days: clicks are then scaled up to the whole window,
+or the first weeks of a log would look like a store that grows.
+
 There is no store-wide level: it is not stationary. For the same reason `__unknown__` has no counts of its
 own; where no advertiser or category is given it would be the whole store.
 """
@@ -79,6 +82,11 @@ def sum_counts(parts: list[pl.DataFrame]) -> pl.DataFrame:
     return pl.concat(parts).group_by("kind", "name", "day").sum().sort("kind", "name", "day")
 
 
+def first_day_of(counts: pl.DataFrame) -> int:
+    """First day with a count, days since the epoch; 0 without any."""
+    return int(counts["day"].min()) if counts.height else 0
+
+
 def _closings(
     events: Timeline, clicks: Clicks, touches: Touches, window: str | Hours, gap: int
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -113,8 +121,12 @@ class _Running:
 class Popularity:
     """Sums of daily counts over windows of whole days, by name."""
 
-    def __init__(self, counts: pl.DataFrame):
-        """Takes what `sum_counts` returns: sorted by kind, name, day."""
+    def __init__(self, counts: pl.DataFrame, first_day: int | None = None):
+        """Args:
+        counts: what `sum_counts` returns: sorted by kind, name, day.
+        first_day: of the log, days since the epoch; None: that of the counts.
+        """
+        self._first_day = first_day_of(counts) if first_day is None else first_day
         self._kinds = {kind: _running(counts.filter(pl.col("kind") == kind)) for kind in KINDS}
 
     def before(self, kind: str, names: pa.Array, code: np.ndarray, day: np.ndarray, days: int) -> np.ndarray:
@@ -137,15 +149,20 @@ class Popularity:
         sums[place < 0] = 0
         return sums
 
+    def _scale(self, day: np.ndarray, days: int) -> np.ndarray:
+        """Days of the window [day - days, day - 1] over those of them that the log covers."""
+        return days / np.clip(day - self._first_day, 1, days)
+
     def features(self, events: Timeline, rows: np.ndarray) -> dict[str, np.ndarray]:
         """The *_7d and *_28d features of models/features.py by day of the rows, float32 [len(rows)] each."""
         day = events.day[rows].astype(np.int64)
         at = {kind: (events.names[kind], getattr(events, kind)[rows], day) for kind in KINDS}
         sums = {kind: self.before(kind, *at[kind], LONG_DAYS) for kind in KINDS}
         clicks, closed = COUNTED.index("clicks"), COUNTED.index("closed")
+        short = self.before("item", *at["item"], SHORT_DAYS)[:, clicks]
         columns = {
-            "item_clicks_7d": self.before("item", *at["item"], SHORT_DAYS)[:, clicks],
-            **{f"{kind}_clicks_28d": sums[kind][:, clicks] for kind in KINDS},
+            "item_clicks_7d": short * self._scale(day, SHORT_DAYS),
+            **{f"{kind}_clicks_28d": sums[kind][:, clicks] * self._scale(day, LONG_DAYS) for kind in KINDS},
         }
         for outcome in ("caba", "cabb"):
             positive = {kind: sums[kind][:, COUNTED.index(outcome)] for kind in KINDS}

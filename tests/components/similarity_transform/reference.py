@@ -234,23 +234,31 @@ def features(
     values["user_activity"] = names.USER_ACTIVITY_LEVELS[int(total > 1) + int(total > 5) + int(total > 20)]
 
     today, midnight = day_of(now, zone), day_start(now, zone)
+    kinds = ("item", "leaf", "advertiser")
+    first_day = min(
+        (
+            day_of(r["event_time"], zone)
+            for r in rows
+            if r["is_click"] and any(r[kind] != UNKNOWN for kind in kinds)
+        ),
+        default=0,
+    )
     outcomes = [
         (row, *outcome)
         for r, row in ((r, rows[r]) for r in examples(rows))
         if (outcome := outcome_by(rows, r, window, gap, midnight))
     ]
-    for kind in ("item", "leaf", "advertiser"):
+    for kind in kinds:
         name = a[kind]
 
         def clicks_of(days: int, kind=kind, name=name) -> float:
-            return float(
-                sum(
-                    r["is_click"]
-                    and r[kind] == name != UNKNOWN
-                    and today - days <= day_of(r["event_time"], zone) < today
-                    for r in rows
-                )
+            clicks = sum(
+                r["is_click"]
+                and r[kind] == name != UNKNOWN
+                and today - days <= day_of(r["event_time"], zone) < today
+                for r in rows
             )
+            return clicks * days / min(max(today - first_day, 1), days)
 
         values[f"{kind}_clicks_28d"] = clicks_of(28)
         if kind == "item":
