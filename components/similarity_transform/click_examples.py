@@ -17,6 +17,7 @@ from components.similarity_transform.attribution_views import (
     AttributionSettings,
     credits_final,
 )
+from components.similarity_transform.example_bytes import examples_of
 from components.similarity_transform.labels import (
     Clicks,
     Labels,
@@ -163,15 +164,12 @@ def _as_list(values: np.ndarray | pa.Array) -> pa.ListArray:
 
 def write_examples(columns: dict[str, np.ndarray | pa.Array], path: Path) -> None:
     """Writes one gzip TFRecord file of tf.Examples; it appears whole or not at all."""
-    from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
-
-    encoder = RecordBatchToExamplesEncoder()
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent.parent / f".{path.parent.name}-{path.name}.{os.getpid()}.tmp"
     gzip = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
     with open(temporary, "wb") as file:
         for batch in record_batches(columns):
-            file.write(gzip.compress(framed(encoder.encode(batch))))
+            file.write(gzip.compress(framed(examples_of(batch))))
         file.write(gzip.flush())
     os.replace(temporary, path)
 

@@ -312,6 +312,11 @@ def test_examples_decode_to_what_was_written(tmp_path: Path, seed):
 
     records = [r.numpy() for r in tf.data.TFRecordDataset(str(path), compression_type="GZIP")]
     assert len(records) == len(columns["y_any"]) > 0
+    ordered = [tf.train.Example.FromString(each).SerializeToString(deterministic=True) for each in records]
+    assert records == ordered
+    again = tmp_path / "again.gz"
+    write_examples(columns, again)
+    assert again.read_bytes() == path.read_bytes()
     decoded = ExamplesToRecordBatchDecoder().DecodeBatch(records)
     written = {**dict(zip(*_first_batch(columns), strict=True))}
     assert (
