@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import click
-
-from schemas.errors import InputError
 
 EXIT_FAILED, EXIT_FINDINGS, EXIT_BLOCKED = 1, 2, 3
 
@@ -80,7 +79,10 @@ def check(file: Path, target: str, pipeline_root: str, arguments: tuple[str, ...
       cabb kubeflow check pipeline.yaml --target vertex
       cabb kubeflow check pipeline.yaml --argument eval_start=2016-10-01
     """
-    names = [_parse(each)[0] for each in arguments] if arguments else None
+    from pipeline.kubeflow import spec
+    from pipeline.kubeflow.arguments import parsed
+
+    names = parsed(spec.load(file), arguments).keys() if arguments else None
     sys.exit(_print_findings(file, target, names, pipeline_root))
 
 
@@ -103,8 +105,7 @@ def run_local(
       cabb kubeflow run-local pipeline.yaml --pipeline-root /tmp/rehearsal
       cabb kubeflow run-local pipeline.yaml --pipeline-root /tmp/rehearsal --oss --argument lambda_cabb=0.5
     """
-    given = dict(_parse(each) for each in arguments)
-    sys.exit(_run_local(file, pipeline_root.resolve(), given, oss, cache, workers))
+    sys.exit(_run_local(file, pipeline_root.resolve(), arguments, oss, cache, workers))
 
 
 @kubeflow.command()
@@ -114,7 +115,6 @@ def run_local(
 @click.option("--experiment", default="cabb", show_default=True)
 @_ROOT
 @_ARGUMENTS
-@click.option("--target", type=click.Choice(["oss", "vertex"]), default="oss", show_default=True, hidden=True)
 @click.option("--timeout", default=24.0, show_default=True, help="Hours to wait.")
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Wait for the verdict.")
 def submit(
@@ -124,7 +124,6 @@ def submit(
     experiment: str,
     pipeline_root: str,
     arguments: tuple[str, ...],
-    target: str,
     timeout: float,
     wait: bool,
 ) -> None:
@@ -140,13 +139,13 @@ def submit(
     from rich.console import Console
 
     from pipeline.kubeflow import rules, spec
-    from pipeline.kubeflow.arguments import complete_arguments
+    from pipeline.kubeflow.arguments import complete_arguments, parsed
     from pipeline.kubeflow.submission import Submission, submit_and_wait
 
     console = Console()
     pipeline = spec.load(file)
-    given = complete_arguments(pipeline, dict(_parse(each) for each in arguments))
-    findings = rules.check(pipeline, target, given.keys(), pipeline_root)
+    given = complete_arguments(pipeline, parsed(pipeline, arguments))
+    findings = rules.check(pipeline, "oss", given.keys(), pipeline_root)
     if findings:
         _print(findings, file, console)
         sys.exit(EXIT_FINDINGS)
@@ -155,16 +154,16 @@ def submit(
     sys.exit(submit_and_wait(submission, host, console, timeout * 3600 if wait else 0))
 
 
-def _run_local(file: Path, root: Path, given: dict[str, Any], oss: bool, cache: bool, workers: int) -> int:
+def _run_local(file: Path, root: Path, written: tuple[str, ...], oss: bool, cache: bool, workers: int) -> int:
     from rich.console import Console
 
     from pipeline.kubeflow import rules, spec
-    from pipeline.kubeflow.arguments import complete_arguments
+    from pipeline.kubeflow.arguments import complete_arguments, parsed
     from pipeline.kubeflow.run_local import LocalExecution, TaskEnd, TaskFailed, new_run_id
 
     console = Console()
     pipeline = spec.load(file)
-    arguments = complete_arguments(pipeline, given)
+    arguments = complete_arguments(pipeline, parsed(pipeline, written))
     unusable = [
         each
         for each in rules.check(pipeline, "oss", arguments.keys(), "s3://not-used")
@@ -215,17 +214,22 @@ def print_verdict(page: Path, console: Any) -> int:
     return 0 if results["verdict"]["pushed"] else EXIT_BLOCKED
 
 
-def _print_findings(file: Path, target: str, arguments: list[str] | None, root: str) -> int:
+def _print_findings(file: Path, target: str, arguments: Collection[str] | None, root: str) -> int:
     from rich.console import Console
 
     from pipeline.kubeflow import rules, spec
+    from pipeline.kubeflow.parameters import FINGERPRINT
 
     console = Console()
     pipeline = spec.load(file)
     if arguments is not None:
-        arguments = [*arguments, "data_fingerprint"]
+        arguments = [*arguments, FINGERPRINT]
     findings = rules.check(pipeline, target, arguments, root)
     _print(findings, file, console)
+    for name, each in pipeline.parameters.items():
+        if arguments is None and "defaultValue" not in each and name != FINGERPRINT:
+            hint = f"{name} has no default: a submission has to pass --argument {name}=..."
+            console.print(hint, highlight=False, soft_wrap=True)
     return EXIT_FINDINGS if findings else 0
 
 
@@ -236,22 +240,6 @@ def _print(findings: list[Any], file: Path, console: Any) -> None:
         console.print(f"  fix: {each.fix}", markup=False, highlight=False, soft_wrap=True)
     state = f"{len(findings)} to mend" if findings else "nothing to mend"
     console.print(f"{file}: {state}", highlight=False, soft_wrap=True)
-
-
-def _parse(argument: str) -> tuple[str, Any]:
-    """NAME=VALUE, the value in YAML: numbers and lists as such; dates stay text."""
-    import datetime
-
-    import yaml
-
-    name, equals, text = argument.partition("=")
-    if not equals or not name:
-        raise InputError(f"--argument {argument}: write it as NAME=VALUE, for example lambda_cabb=0.5")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise InputError(f"--argument {argument}: the value is not valid YAML") from None
-    return name, text if value is None or isinstance(value, datetime.date) else value
 
 
 def _set_up_tensorflow() -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+import yaml
 
 from pipeline.kubeflow.parameters import FINGERPRINT
 from pipeline.kubeflow.spec import CompiledPipeline
@@ -20,6 +22,26 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "NUMBER_INTEGER": (int,),
     "NUMBER_DOUBLE": (int, float),
 }
+
+
+def parsed(pipeline: CompiledPipeline, written: Iterable[str]) -> dict[str, Any]:
+    """Arguments as they are written, NAME=VALUE, by name: text as it stands, other kinds in YAML.
+
+    Raises:
+        InputError: one without a name or a value, or a value that is no YAML.
+    """
+    found = {}
+    for each in written:
+        name, equals, text = each.partition("=")
+        if not equals or not name:
+            raise InputError(f"--argument {each}: write it as NAME=VALUE, for example lambda_cabb=0.5")
+        kind = pipeline.parameters.get(name, {}).get("parameterType", "STRING")
+        try:
+            value = text if kind == "STRING" else yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise InputError(f"--argument {each}: the value is not valid YAML") from None
+        found[name] = [value] if kind == "LIST" and isinstance(value, str) else value
+    return found
 
 
 def complete_arguments(pipeline: CompiledPipeline, given: Mapping[str, Any]) -> dict[str, Any]:

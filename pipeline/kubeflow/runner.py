@@ -4,8 +4,9 @@ TFX's Kubeflow compiler gives components, tasks and containers. Added here: runt
 defaults, limits, retries, which answers a cache may give, environment, volumes and the pipeline root.
 """
 
+import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path, PurePosixPath
@@ -29,7 +30,7 @@ from pipeline.kubeflow.parameters import (
     Parameter,
     of_task,
 )
-from pipeline.kubeflow.settings import KubeflowSettings, cores, gigabytes
+from pipeline.kubeflow.settings import DEFAULTS, KubeflowSettings, cores, gigabytes
 from pipeline.pipeline import TRAINER, create_pipeline
 from pipeline.run_inputs import RunInputs, git_commit, last_days
 from schemas.errors import InputError
@@ -68,7 +69,7 @@ def compile_pipeline(config: Config, image: str, target: Target, run_fn: str = T
         run_fn: import path of another trainer's entry.
 
     Raises:
-        InputError: real logs without evaluation days.
+        InputError: real logs without evaluation days, or resources for a task that is not there.
     """
     settings = config.kubeflow
     inputs = _inputs(config, image)
@@ -83,6 +84,7 @@ def compile_pipeline(config: Config, image: str, target: Target, run_fn: str = T
     if settings.pipeline_root:
         spec["defaultPipelineRoot"] = settings.pipeline_root
     _declare_parameters(spec, _defaults(config, inputs))
+    _refuse_unknown_tasks(settings, spec["root"]["dag"]["tasks"])
     for name, task in spec["root"]["dag"]["tasks"].items():
         component = spec["components"][task["componentRef"]["name"]]
         container = spec["deploymentSpec"]["executors"][component["executorLabel"]]["container"]
@@ -121,7 +123,7 @@ def _inputs(config: Config, image: str) -> RunInputs:
             catalog=str(store / "catalog.parquet"),
             context_columns=["channel", "device", "country"],
         )
-        windows = config.split or last_days(config.store, config.label_days())
+        windows = config.split or last_days(config.store, config.label_days(), config.model.needs_holdout)
     else:
         source = config.data
         if config.split is None:
@@ -212,6 +214,14 @@ def _feed(name: str, task: Json, component: Json) -> Json:
     if not carried:
         return {}
     return {"fills": fills, "run_key": keys, "arguments": arguments, "optional": optional}
+
+
+def _refuse_unknown_tasks(settings: KubeflowSettings, tasks: Collection[str]) -> None:
+    known = {*tasks, *DEFAULTS, "default"}
+    for name in settings.resources.keys() - known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(known))}"
+        raise InputError(f"kubeflow.resources.{name}: no such task; {hint}")
 
 
 def _limits(settings: KubeflowSettings, name: str) -> Json:

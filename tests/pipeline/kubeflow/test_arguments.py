@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.kubeflow.arguments import complete_arguments
+from pipeline.kubeflow.arguments import complete_arguments, parsed
 from schemas.errors import InputError
 from tests.pipeline.kubeflow import compiled
 
@@ -14,6 +14,21 @@ from tests.pipeline.kubeflow import compiled
 def logs(tmp_path: Path) -> Path:
     (tmp_path / "a.parquet").write_bytes(b"log")
     return tmp_path / "a.parquet"
+
+
+def test_what_is_written_is_of_the_kind_that_is_declared() -> None:
+    written = ["data_fingerprint=0123", "lambda_cabb=.5", "events=logs/*.parquet", "model=no", "other=1"]
+    assert parsed(compiled.pipeline(), written) == {
+        "data_fingerprint": "0123",
+        "lambda_cabb": 0.5,
+        "events": ["logs/*.parquet"],
+        "model": "no",
+        "other": "1",
+    }
+    assert parsed(compiled.pipeline(), ["events=[a, b]"]) == {"events": ["a", "b"]}
+    for wrong, said in (("lambda_cabb", "NAME=VALUE"), ("=1", "NAME=VALUE"), ("events=[a", "not valid YAML")):
+        with pytest.raises(InputError, match=said):
+            parsed(compiled.pipeline(), [wrong])
 
 
 def test_arguments_are_completed_and_checked(logs: Path) -> None:

@@ -1,5 +1,6 @@
 """The compiled pipeline of every model kind passes the check."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from models.settings import MODELS
 from pipeline.config import load_config
 from pipeline.kubeflow import rules, spec
 from pipeline.kubeflow.parameters import PARAMETERS, READS_SERVING_DIR
+from schemas.errors import InputError
 
 pytestmark = pytest.mark.slow
 
@@ -23,7 +25,7 @@ def compiled(folder: Path, target: str = "oss", **settings: object) -> spec.Comp
         "volumes": {"cabb": "/mnt/cabb"},
         "resources": {"Trainer": {"cpu": "8"}},
     }
-    config = load_config(None, {"output": str(folder), "kubeflow": kubeflow, **settings})
+    config = load_config(None, {"output": str(folder), **{"kubeflow": kubeflow, **settings}})
     path = folder / "pipeline.yaml"
     path.write_text(compile_pipeline(config, IMAGE, target).to_yaml())
     return spec.load(path)
@@ -35,9 +37,8 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> spec.CompiledPipeline:
     return compiled(tmp_path_factory.mktemp("compiled"))
 
 
-@pytest.mark.parametrize(
-    ("model", "target"), [*((each, "oss") for each in MODELS), (MODELS[0], "vertex"), (MODELS[-1], "vertex")]
-)
+@pytest.mark.parametrize("target", ROOTS)
+@pytest.mark.parametrize("model", MODELS)
 def test_every_model_kind_passes_the_check(tmp_path: Path, model: str, target: str) -> None:
     pipeline = compiled(tmp_path, target, model=model)
     assert rules.check(pipeline, target, ["data_fingerprint"]) == []
@@ -56,6 +57,18 @@ def test_tasks_have_limits_retries_volumes_and_the_right_caches(pipeline: spec.C
     assert executors["Trainer_executor"]["pvcMount"] == [{"constant": "cabb", "mountPath": "/mnt/cabb"}]
 
 
+def test_resources_of_a_task_that_is_not_there_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"kubeflow\.resources\.Trainr: .*did you mean Trainer"):
+        compiled(tmp_path, kubeflow={"resources": {"Trainr": {"cpu": "8"}}})
+
+
+def test_a_calibrated_model_has_days_held_out(tmp_path: Path) -> None:
+    given = compiled(tmp_path, model={"calibration": "platt"}).tasks()["Trainer"].task["inputs"]
+    config = json.loads(given["parameters"]["custom_config"]["runtimeValue"]["constant"])
+    assert config["holdout"] is True
+    assert "holdout" in given["parameters"]["eval_args"]["runtimeValue"]["constant"]
+
+
 def test_every_parameter_is_declared_and_only_the_fingerprint_has_no_default(
     pipeline: spec.CompiledPipeline,
 ) -> None:
@@ -72,8 +85,6 @@ def test_the_same_configuration_compiles_to_the_same_bytes(tmp_path: Path) -> No
 
 
 def test_every_value_of_a_parameter_has_a_place_in_its_task(pipeline: spec.CompiledPipeline) -> None:
-    import json
-
     from pipeline.kubeflow.open_source import with_parameters
 
     for task in pipeline.tasks().values():

@@ -115,3 +115,9 @@ def test_check_explains_and_exits_with_two(tmp_path: Path) -> None:
     assert result.exit_code == 2
     assert "why: " in result.output and "fix: " in result.output
     assert CliRunner().invoke(kubeflow, ["check", str(file), "--pipeline-root", "s3://b/c"]).exit_code == 0
+    changed = document()
+    del changed["root"]["inputDefinitions"]["parameters"]["lambda_cabb"]["defaultValue"]
+    file.write_text(json.dumps(changed))
+    assert "--argument lambda_cabb=..." in CliRunner().invoke(kubeflow, ["check", str(file)]).output
+    result = CliRunner().invoke(kubeflow, ["check", str(file), "--argument", "model=cabb"])
+    assert result.exit_code == 2 and "--argument lambda_cabb=..." in result.output
