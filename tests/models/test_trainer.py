@@ -156,19 +156,24 @@ def test_ranking_gives_the_scores_of_repeated_users(trained):
         assert set(json.load(file)["of_candidate"]) == set(names.OF_CANDIDATE) & set(rows)
 
 
-def test_same_inputs_and_settings_give_the_same_model(transformed, tmp_path):
-    first, curve, _ = run(transformed, tmp_path / "a")
-    second, again, _ = run(transformed, tmp_path / "b")
-    other, _, _ = run(transformed, tmp_path / "c", seed=2)
+@pytest.fixture(scope="module")
+def whole(transformed, tmp_path_factory):
+    """A training of one epoch that nothing interrupted."""
+    return run(transformed, tmp_path_factory.mktemp("whole"))
+
+
+def test_same_inputs_and_settings_give_the_same_model(transformed, whole, tmp_path):
+    first, curve, _ = whole
+    second, again, _ = run(transformed, tmp_path)
     assert curve == again
     data = serving_rows()
     for output, p in predictions(first, data).items():
         np.testing.assert_array_equal(p, predictions(second, data)[output])
-        assert (p != predictions(other, data)[output]).any()
 
 
-def test_a_killed_training_ends_with_the_model_it_would_have_had(transformed, tmp_path, monkeypatch):
-    whole, curve, _ = run(transformed, tmp_path / "whole")
+def test_a_killed_training_ends_with_the_model_it_would_have_had(transformed, whole, tmp_path, monkeypatch):
+    """Also when another one, whose settings differ, ran in between: that one begins at the beginning."""
+    uninterrupted, curve, _ = whole
     said = []
     monkeypatch.setattr(recorder.Progress, "say", lambda self, text: said.append(text))
     write = recorder.Recorder._save
@@ -181,30 +186,19 @@ def test_a_killed_training_ends_with_the_model_it_would_have_had(transformed, tm
     with monkeypatch.context() as patch:
         patch.setattr(recorder.Recorder, "_save", save_and_die)
         with pytest.raises(KeyboardInterrupt):
-            run(transformed, tmp_path / "killed", execution="1")
-    resumed, resumed_curve, _ = run(transformed, tmp_path / "killed", execution="2")
+            run(transformed, tmp_path, execution="1")
+    other, other_curve, _ = run(transformed, tmp_path, execution="2", seed=9)
+    assert not any("from step" in text for text in said)
+    assert other_curve[0]["step"] == 4
+    resumed, resumed_curve, _ = run(transformed, tmp_path, execution="3")
     assert any("from step 12" in text for text in said)
     assert resumed_curve == curve
     data = serving_rows()
-    for output, p in predictions(whole, data).items():
+    for output, p in predictions(uninterrupted, data).items():
         np.testing.assert_array_equal(p, predictions(resumed, data)[output])
-    # Nothing is left for a third run to pick up.
-    assert sorted(os.listdir(tmp_path / "killed" / "model_run")) == ["1", "2"]
-
-
-def test_other_settings_do_not_resume(transformed, tmp_path, monkeypatch):
-    write = recorder.Recorder._save
-
-    def save_and_die(self, step):
-        write(self, step)
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(recorder.Recorder, "_save", save_and_die)
-        with pytest.raises(KeyboardInterrupt):
-            run(transformed, tmp_path, execution="1")
-    _, curve, _ = run(transformed, tmp_path, execution="2", seed=9)
-    assert curve[0]["step"] == 4
+        assert (p != predictions(other, data)[output]).any()
+    # Nothing is left for another run to pick up.
+    assert sorted(os.listdir(tmp_path / "model_run")) == ["1", "2", "3"]
 
 
 def test_a_training_that_diverges_says_so_in_one_line_and_exports_nothing(transformed, tmp_path):

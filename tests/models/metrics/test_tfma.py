@@ -170,9 +170,10 @@ def test_a_full_gauc_state_keeps_the_same_users_in_any_order(most, parts, random
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("workers", ["in_memory", "multi_processing"])
-def test_in_tfmas_own_pipeline(tmp_path, weighted, workers):
+@pytest.mark.parametrize(
+    ("workers", "weighted"), [("in_memory", False), ("in_memory", True), ("multi_processing", True)]
+)
+def test_in_tfmas_own_pipeline(tmp_path, workers, weighted):
     import tensorflow as tf
     from tfx_bsl.tfxio import tf_example_record
 
