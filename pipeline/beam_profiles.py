@@ -12,8 +12,8 @@ from pydantic import Field, model_validator
 from schemas.settings import Settings
 
 _NOT_PACKED = ("--sdk_container_image=none",)
-"""Workers on this machine, or from a pool in this project's image, have all they need; with an image named TFX
-does not pack itself for them, which costs every node seconds and leaves 42 MB in the temporary folder."""
+"""Workers on this machine, or from a pool in this project's image, have all they need. With an image named,
+TFX does not pack itself for them, which costs every node seconds and leaves 42 MB in the temporary folder."""
 
 PROFILES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "local": (("--runner=FnApiRunner", *_NOT_PACKED), ()),
