@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Collection
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +82,8 @@ def check(file: Path, target: str, pipeline_root: str, arguments: tuple[str, ...
     from pipeline.kubeflow import spec
     from pipeline.kubeflow.arguments import parsed
 
-    names = parsed(spec.load(file), arguments).keys() if arguments else None
-    sys.exit(_print_findings(file, target, names, pipeline_root))
+    given = parsed(spec.load(file), arguments) if arguments else None
+    sys.exit(_print_findings(file, target, given, pipeline_root))
 
 
 @kubeflow.command("run-local")
@@ -145,7 +145,7 @@ def submit(
     console = Console()
     pipeline = spec.load(file)
     given = complete_arguments(pipeline, parsed(pipeline, arguments))
-    findings = rules.check(pipeline, "oss", given.keys(), pipeline_root)
+    findings = rules.check(pipeline, "oss", given, pipeline_root)
     if findings:
         _print(findings, file, console)
         sys.exit(EXIT_FINDINGS)
@@ -166,8 +166,8 @@ def _run_local(file: Path, root: Path, written: tuple[str, ...], oss: bool, cach
     arguments = complete_arguments(pipeline, parsed(pipeline, written))
     unusable = [
         each
-        for each in rules.check(pipeline, "oss", arguments.keys(), "s3://not-used")
-        if each.rule not in ("image", "platform", "resources")
+        for each in rules.check(pipeline, "oss", arguments, "s3://not-used")
+        if each.rule not in ("image", "platform", "resources", "volume")
     ]
     if unusable:
         _print(unusable, file, console)
@@ -214,7 +214,7 @@ def print_verdict(page: Path, console: Any) -> int:
     return 0 if results["verdict"]["pushed"] else EXIT_BLOCKED
 
 
-def _print_findings(file: Path, target: str, arguments: Collection[str] | None, root: str) -> int:
+def _print_findings(file: Path, target: str, arguments: Mapping[str, Any] | None, root: str) -> int:
     from rich.console import Console
 
     from pipeline.kubeflow import rules, spec
@@ -223,7 +223,7 @@ def _print_findings(file: Path, target: str, arguments: Collection[str] | None, 
     console = Console()
     pipeline = spec.load(file)
     if arguments is not None:
-        arguments = [*arguments, FINGERPRINT]
+        arguments = {FINGERPRINT: "computed by submit", **arguments}
     findings = rules.check(pipeline, target, arguments, root)
     _print(findings, file, console)
     for name, each in pipeline.parameters.items():

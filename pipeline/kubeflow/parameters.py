@@ -123,6 +123,8 @@ READS_SERVING_DIR = ("AnomalyGate", "BaselineModel", "VersionedPusher", "RunRepo
 """What these answer depends on what is published, which no cache key knows: they run every time."""
 
 
+PATHS = ("events", "catalog", "serving_dir")
+"""Parameters that are paths of files, in a mounted volume."""
 NOT_DECISIVE = (RUN_ID, *(each.name for each in PARAMETERS if not each.decisive))
 
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import PurePosixPath
+from typing import Any, Literal
 
 import yaml
 
 from pipeline.kubeflow import conditions, imports
-from pipeline.kubeflow.parameters import FINGERPRINT, READS_SERVING_DIR
+from pipeline.kubeflow.parameters import FINGERPRINT, PATHS, READS_SERVING_DIR
 from pipeline.kubeflow.settings import CPU, MEMORY, cores, gigabytes
-from pipeline.kubeflow.spec import SCHEMA_VERSION, CompiledPipeline
+from pipeline.kubeflow.spec import SCHEMA_VERSION, CompiledPipeline, Task
 from schemas.errors import InputError
 
 Target = Literal["oss", "vertex"]
@@ -49,7 +50,7 @@ class _Case:
 
     pipeline: CompiledPipeline
     target: Target
-    arguments: Collection[str] | None
+    arguments: Mapping[str, Any] | None
     pipeline_root: str
 
 
@@ -59,7 +60,7 @@ Rule = Callable[[_Case], Iterator[Finding]]
 def check(
     pipeline: CompiledPipeline,
     target: Target = "oss",
-    arguments: Collection[str] | None = None,
+    arguments: Mapping[str, Any] | None = None,
     pipeline_root: str = "",
 ) -> list[Finding]:
     """Everything that is wrong with a compiled pipeline, by rule and place.
@@ -67,7 +68,7 @@ def check(
     Args:
         pipeline: what `spec.load` read.
         target: the backend it is meant for.
-        arguments: names of the parameters that the submission gives; None: not known, not judged.
+        arguments: values of the parameters that the submission gives; None: not known, not judged.
         pipeline_root: what the submission gives; it replaces the pipeline's own.
     """
     case = _Case(pipeline, target, arguments, pipeline_root)
@@ -418,6 +419,43 @@ def _platform(case: _Case) -> Iterator[Finding]:
         yield Finding("platform", label, "it belongs to no task", "compile again")
 
 
+def _volumes(case: _Case) -> Iterator[Finding]:
+    """Logs and versions are files: each task that reads or writes them needs the volume that they are on."""
+    executors = case.pipeline.platform.get("platforms", {}).get("kubernetes", {}).get("deploymentSpec", {})
+
+    def mounts(task: Task) -> list[str]:
+        if case.target == "vertex":
+            return ["/gcs"]
+        own = executors.get("executors", {}).get(task.component.get("executorLabel"), {})
+        return [each["mountPath"] for each in own.get("pvcMount", [])]
+
+    values = {name: each.get("defaultValue") for name, each in case.pipeline.parameters.items()}
+    values |= case.arguments or {}
+    for name in PATHS:
+        readers = [
+            each
+            for each in case.pipeline.tasks().values()
+            if name in json.loads(each.argument("--runtime") or "{}").get("fills", {}).values()
+        ]
+        value = values.get(name)
+        for path in value if isinstance(value, list) else [value]:
+            lost = [
+                each.name
+                for each in readers
+                if path and not any(PurePosixPath(path).is_relative_to(mount) for mount in mounts(each))
+            ]
+            if lost:
+                yield Finding(
+                    "volume",
+                    name,
+                    f"{path} is in no volume of {', '.join(lost)}: it is not there when the pod starts, and "
+                    "gone when it ends",
+                    "put it below /gcs/<bucket>"
+                    if case.target == "vertex"
+                    else "mount its volume (kubeflow.volumes: {<claim>: <path>}), or name a path inside one",
+                )
+
+
 RULES: tuple[Rule, ...] = (
     _format,
     _pipeline_root,
@@ -433,4 +471,5 @@ RULES: tuple[Rule, ...] = (
     _order,
     _conditions,
     _platform,
+    _volumes,
 )

@@ -175,7 +175,7 @@ FAULTS = [
 
 
 def test_a_clean_pipeline_has_no_findings() -> None:
-    assert rules.check(pipeline(), "oss", ["data_fingerprint"]) == []
+    assert rules.check(pipeline(), "oss", {"data_fingerprint": "0123"}) == []
 
 
 @pytest.mark.parametrize(("plant", "rule", "fix"), FAULTS, ids=lambda each: getattr(each, "__name__", ""))
@@ -197,7 +197,7 @@ def test_vertex_runs_resolvers_and_drivers_but_keeps_artifacts_in_gs_only() -> N
 
 
 def test_a_submission_is_judged_with_its_arguments() -> None:
-    (missing,) = rules.check(pipeline(), "oss", [])
+    (missing,) = rules.check(pipeline(), "oss", {})
     assert missing.where == "data_fingerprint" and "--argument data_fingerprint" in missing.fix
-    (unknown,) = rules.check(pipeline(), "oss", ["data_fingerprint", "lambda"])
+    (unknown,) = rules.check(pipeline(), "oss", {"data_fingerprint": "0123", "lambda": 1})
     assert unknown.where == "lambda" and "lambda_cabb" in unknown.fix

@@ -20,12 +20,14 @@ ROOTS = {"oss": "s3://bucket/cabb", "vertex": "gs://bucket/cabb"}
 def compiled(folder: Path, target: str = "oss", **settings: object) -> spec.CompiledPipeline:
     from pipeline.kubeflow.runner import compile_pipeline
 
+    mount = {"oss": "/mnt/cabb", "vertex": "/gcs/bucket"}[target]
     kubeflow = {
         "pipeline_root": ROOTS[target],
+        "serving_dir": f"{mount}/serving",
         "volumes": {"cabb": "/mnt/cabb"},
         "resources": {"Trainer": {"cpu": "8"}},
     }
-    config = load_config(None, {"output": str(folder), **{"kubeflow": kubeflow, **settings}})
+    config = load_config(None, {"output": f"{mount}/run", **{"kubeflow": kubeflow, **settings}})
     path = folder / "pipeline.yaml"
     path.write_text(compile_pipeline(config, IMAGE, target).to_yaml())
     return spec.load(path)
@@ -41,7 +43,7 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> spec.CompiledPipeline:
 @pytest.mark.parametrize("model", MODELS)
 def test_every_model_kind_passes_the_check(tmp_path: Path, model: str, target: str) -> None:
     pipeline = compiled(tmp_path, target, model=model)
-    assert rules.check(pipeline, target, ["data_fingerprint"]) == []
+    assert rules.check(pipeline, target, {"data_fingerprint": "0123"}) == []
     assert pipeline.parameters["model"]["defaultValue"] == model
     assert bool(pipeline.platform) == (target == "oss")
 
@@ -55,6 +57,20 @@ def test_tasks_have_limits_retries_volumes_and_the_right_caches(pipeline: spec.C
     assert tasks.keys() - cached == set(READS_SERVING_DIR)
     executors = pipeline.platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     assert executors["Trainer_executor"]["pvcMount"] == [{"constant": "cabb", "mountPath": "/mnt/cabb"}]
+
+
+def test_logs_and_versions_are_in_volumes_of_the_tasks_that_need_them(tmp_path: Path) -> None:
+    elsewhere = {"pipeline_root": ROOTS["oss"], "volumes": {"cabb": "/mnt"}, "serving_dir": "/data/serving"}
+    pipeline = compiled(tmp_path, kubeflow=elsewhere)
+    (finding,) = rules.check(pipeline, "oss")
+    assert (finding.rule, finding.where) == ("volume", "serving_dir")
+    assert "VersionedPusher" in finding.reason and "kubeflow.volumes" in finding.fix
+    assert rules.check(pipeline, "oss", {"data_fingerprint": "0123", "serving_dir": "/mnt/serving"}) == []
+    given = {"data_fingerprint": "0123", "serving_dir": "/mnt/serving", "events": ["/mnt/a", "/tmp/b"]}
+    (finding,) = rules.check(pipeline, "oss", given)
+    assert finding.where == "events" and finding.reason.startswith("/tmp/b is in no volume of ")
+    vertex = compiled(tmp_path, "vertex", kubeflow={"pipeline_root": ROOTS["vertex"]})
+    assert [each.where for each in rules.check(vertex, "vertex")] == ["serving_dir"]
 
 
 def test_resources_of_a_task_that_is_not_there_are_refused(tmp_path: Path) -> None:
@@ -103,7 +119,7 @@ def test_every_value_of_a_parameter_has_a_place_in_its_task(pipeline: spec.Compi
 
 def test_the_attribution_model_is_there_when_a_view_needs_it(tmp_path: Path) -> None:
     pipeline = compiled(tmp_path, attribution={"views": ["linear", "mta"]})
-    assert rules.check(pipeline, "oss", ["data_fingerprint"]) == []
+    assert rules.check(pipeline, "oss", {"data_fingerprint": "0123"}) == []
     tasks = pipeline.tasks()
     assert "AttributionModel" in tasks["SimilarityTransform"].task["dependentTasks"]
     without = compiled(tmp_path, attribution={"views": ["linear"]})
