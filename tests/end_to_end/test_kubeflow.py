@@ -155,8 +155,9 @@ def test_a_planted_model_is_blocked_and_all_before_it_is_cached(
 @pytest.mark.kubeflow
 @pytest.mark.parametrize("model", [each for each in MODELS if each != "cabb"])
 def test_every_other_model_kind_gives_what_the_local_runner_gives(folder: Path, model: str) -> None:
-    """Both ways at the same time; kinds with the same labels share what the two caches know."""
-    config = config_below(folder, model=model, **{"kubeflow.serving_dir": str(folder / "kinds-serving")})
+    """Both ways at the same time. Every kind has versions of its own; tasks that it shares with others, the
+    cache of the compiled pipeline answers."""
+    config = config_below(folder, name=model, model=model, **{"attribution.look_back_days": 1})
     pipeline = compiled(config, folder / f"{model}.yaml")
     with ThreadPoolExecutor(1) as pool:
         cluster = pool.submit(execute, pipeline, folder / "root", model)
