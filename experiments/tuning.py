@@ -77,7 +77,6 @@ def space(trial: optuna.Trial, start: ModelSettings) -> ModelSettings:
     chosen: dict[str, Any] = {
         "dense_learning_rate": trial.suggest_float("dense_learning_rate", 3e-4, 1e-2, log=True),
         "embedding_learning_rate": trial.suggest_float("embedding_learning_rate", 1e-3, 3e-2, log=True),
-        "dropout": trial.suggest_float("dropout", 0.0, 0.5),
         "epochs": trial.suggest_int("epochs", 1, 5),
         "batch_size": trial.suggest_categorical("batch_size", BATCHES),
         "embedding_size": trial.suggest_categorical("embedding_size", EMBEDDINGS),
@@ -151,7 +150,6 @@ def _start(model: ModelSettings) -> dict[str, Any]:
     known = {
         "dense_learning_rate": model.dense_learning_rate,
         "embedding_learning_rate": model.embedding_learning_rate,
-        "dropout": model.dropout,
         "epochs": model.epochs,
         "batch_size": model.batch_size,
         "embedding_size": model.embedding_size,

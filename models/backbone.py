@@ -8,7 +8,6 @@ import tf_keras
 
 from models.feature_space import NUMERIC, PADDING_ID, FeatureSpace
 from models.layers.din import DIN
-from models.layers.dropout import Dropout
 from models.layers.mlp import MLP
 from models.settings import ModelSettings
 
@@ -41,7 +40,7 @@ class Backbone(tf_keras.layers.Layer):
 
     x0 = [embeddings, numeric, DIN(candidate; recent items)]
     x_{l+1} = x0 * (U V' x_l + b) + x_l      (DCN-v2, Wang et al. 2021; tfrs.layers.dcn.Cross, low rank)
-    out = Dropout(MLP(x_L))
+    out = MLP(x_L)
     """
 
     def __init__(self, settings: ModelSettings, space: FeatureSpace, **kwargs):
@@ -54,7 +53,6 @@ class Backbone(tf_keras.layers.Layer):
             for i in range(settings.cross_layers)
         ]
         self._mlp = MLP(settings.bottom_units, name="mlp")
-        self._dropout = Dropout(settings.dropout, settings.seed, name="dropout")
 
     def call(self, features: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         embedded = {name: self.embeddings(features[name], name) for name in sorted(self._space.cardinality)}
@@ -70,4 +68,4 @@ class Backbone(tf_keras.layers.Layer):
         x = x0
         for cross in self._crosses:
             x = cross(x0, x)
-        return self._dropout(self._mlp(x), training=training)
+        return self._mlp(x)

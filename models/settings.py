@@ -50,8 +50,6 @@ class ModelSettings(Settings):
     cross_projection: int = Field(32, ge=1)
     """Rank of the DCN-v2 cross layers' low-rank matrices."""
     bottom_units: tuple[int, ...] = Field((128, 64), min_length=1)
-    dropout: float = Field(0.3, ge=0, lt=1)
-    """Share of the bottom's outputs that a training step leaves out."""
     head_units: tuple[int, ...] = (32,)
     conversion_units: tuple[int, ...] = (16,)
 
@@ -136,11 +134,11 @@ class ModelSettings(Settings):
         return self.calibration != "none" or self.lambda_cabb == "bilevel"
 
     # Training.
-    batch_size: int = Field(512, ge=1)
-    epochs: int = Field(3, ge=1)
+    batch_size: int = Field(128, ge=1)
+    epochs: int = Field(1, ge=1)
     dense_learning_rate: float = Field(1e-3, gt=0)
     """Adam, for everything but embeddings."""
-    embedding_learning_rate: float = Field(5e-3, gt=0)
+    embedding_learning_rate: float = Field(1e-2, gt=0)
     """Adagrad with sparse updates, for embeddings."""
     warmup_share: float = Field(0.05, ge=0, lt=1)
     """Share of the steps over which learning rates rise from 0; after it they fall linearly to
