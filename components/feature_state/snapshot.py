@@ -64,7 +64,9 @@ class Snapshot:
             return Facts.model_validate_json(path.read_text(encoding="utf-8"))
         except (OSError, ValidationError) as error:
             said = str(error).splitlines()[0]
-            raise InputError(f"{path}: no readable feature state ({said})") from None
+            raise InputError(
+                f"{path}: no feature state that this version of cabb can read ({said})"
+            ) from None
 
     @property
     def products(self) -> pl.DataFrame:

@@ -73,7 +73,11 @@ class SqliteStore:
             self._open()
             self._schema = kept_schema(self.facts().source)
         except (sqlite3.DatabaseError, ValueError, TypeError) as error:
-            raise InputError(f"{path}: not a feature state ({error})") from None
+            said = str(error).splitlines()[0]
+            raise InputError(
+                f"{path}: not a feature state that this version of cabb can read ({said}); "
+                "`cabb ingest --rebuild` makes it anew of the pushed version's"
+            ) from None
 
     @classmethod
     def create(cls, path: Path, snapshot: Snapshot) -> SqliteStore:

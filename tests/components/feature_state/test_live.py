@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import socket
+import sqlite3
 import subprocess
 import time
 from pathlib import Path
@@ -295,6 +296,15 @@ def test_a_missing_or_foreign_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "text.sqlite").write_text("no database" * 100)
     with pytest.raises(InputError, match="not a feature state"):
         SqliteStore(tmp_path / "text.sqlite")
+
+
+def test_a_state_of_another_version_is_said_in_one_line(case: Case, tmp_path: Path) -> None:
+    SqliteStore.create(tmp_path / "old.sqlite", case.snapshot).close()
+    with sqlite3.connect(tmp_path / "old.sqlite") as old:
+        old.execute("UPDATE facts SET value = json_remove(value, '$.first_day')")
+    with pytest.raises(InputError, match="--rebuild") as said:
+        SqliteStore(tmp_path / "old.sqlite")
+    assert "\n" not in str(said.value)
 
 
 @pytest.fixture(scope="module")
