@@ -44,6 +44,8 @@ def render(version: str, rows: int, distances: Sequence[Distance], outcomes: Seq
 
 def _by_day(outcomes: Sequence[dict[str, Any]], metric: str, title: str) -> Markup:
     days = sorted({each["day"] for each in outcomes if each["day"] is not None})
+    if len(days) < 2:
+        return Markup("")
     curves = [
         charts.Line(
             output,

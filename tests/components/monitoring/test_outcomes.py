@@ -100,4 +100,7 @@ def test_the_page_stands_alone_and_escapes():
     html = render("version 3", 1234, distances, outcomes)
     assert "1 of 2 distances" in html and "&lt;b&gt;x" in html and "<b>x" not in html
     assert "http" not in html.replace("http://www.w3.org", "") and "2024-03-02" in html
+    assert "<svg" in html
+    one_day = render("version 3", 1, [], outcomes[:2])
+    assert "2024-03-01" in one_day and "<svg" not in one_day and "training" not in one_day.split("Scores")[1]
     assert "No outcomes are known" in render("version 3", 1, [], [])
