@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
@@ -29,7 +30,8 @@ def bulk_score(sources: tuple[str, ...], output: Path, export: Path | None, work
       cabb bulk-score rows.parquet --output scored --export runs/cabb/serving/cabb/3 --workers 4
     """
     os.environ["TF_USE_LEGACY_KERAS"] = "1"
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it calls what loads a session deprecated
     from components.bulk_scoring.score_beam import score_files
     from pipeline.beam_profiles import BeamSettings
     from pipeline.commands.serve import default_serving_dir

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import signal
 import threading
@@ -49,7 +50,8 @@ def serve(
     folder = None if config_file else (serving_dir or default_serving_dir())
     if folder is not None and not folder.is_dir():
         raise InputError(f"{folder}: no such folder; run `cabb run` first or name the serving directory")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it calls what loads a session deprecated
     os.environ["TF_USE_LEGACY_KERAS"] = "1"
 
     from rich.console import Console
@@ -90,7 +92,10 @@ def default_serving_dir(output: Path = Path("runs/cabb")) -> Path:
     found = sorted(p for p in (output / "serving").glob("*") if p.is_dir())
     if len(found) != 1:
         names = ", ".join(map(str, found)) or "none"
-        raise InputError(f"{output}: name the serving directory to serve (found: {names})")
+        raise InputError(
+            f"{output}: not one serving directory (found: {names}); run `cabb run` first, or say where "
+            "versions are published (--help says how)"
+        )
     return found[0]
 
 
