@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from schemas.errors import InputError
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from components.feature_state.live import LiveFeatures
     from serving.client import Client
 
 EXIT_FAILED = 1
@@ -41,7 +42,7 @@ EXIT_FAILED = 1
 @click.option("--json", "row", help="One row as a JSON object, or columns of several.")
 @click.option("--log", type=click.Path(path_type=Path), help="Folder that keeps what is scored.")
 @click.option("--address", default="127.0.0.1:8500", show_default=True, help="host:port of the gRPC API.")
-@click.option("--model", default="cabb", show_default=True, help="Name of the model on the server.")
+@click.option("--model", help="Name of the model on the server [that of --serving-dir's folder, else cabb].")
 @click.option("--version", type=click.IntRange(0), help="A version (default: the newest).")
 @click.option("--label", help="A version by its label, as in stable or canary.")
 @click.option("--batch", default=2000, show_default=True, type=click.IntRange(1), help="Rows per request.")
@@ -60,7 +61,7 @@ def score(
     row: str | None,
     log: Path | None,
     address: str,
-    model: str,
+    model: str | None,
     version: int | None,
     label: str | None,
     batch: int,
@@ -88,6 +89,7 @@ def score(
     from serving.score_log import ScoreLog
 
     try:
+        model = model or (serving_dir.resolve().name if serving_dir else "cabb")
         keep = ScoreLog(log, share=1.0, max_rows=batch) if log else None
         with Client(address, model, None, deadline, version, label, keep) as client:
             if user is not None:
@@ -99,7 +101,8 @@ def score(
                 rows = score_file(client, source, target, batch)
                 click.echo(f"{rows:,} rows: {target}")
     except ScoringError as error:
-        click.echo(f"cabb: {address}: {error}", err=True)
+        choose = "; --model, --version and --label choose another" if error.code.name == "NOT_FOUND" else ""
+        click.echo(f"cabb: {address}: {error}{choose}", err=True)
         raise SystemExit(EXIT_FAILED) from None
 
 
@@ -132,9 +135,30 @@ def user_columns(
         pl.lit(at or datetime.now(UTC).replace(tzinfo=None)).dt.replace_time_zone("UTC").alias("event_time"),
         *(pl.lit(value).alias(name) for name, value in given.items()),
     )
+    for note in _surprises(live, user, items, requests["event_time"][0]):
+        click.echo(f"note: {note}", err=True)
     columns = live.features(requests)
     live.store.close()
     return columns
+
+
+def _surprises(live: LiveFeatures, user: str, items: Sequence[str], at: datetime) -> list[str]:
+    """What a caller may not expect of a click's features, in words."""
+    found = []
+    if live.source.catalog:
+        listed = set(live.store.products(items)["product_id"])
+        unlisted = [each for each in items if each not in listed]
+        if unlisted:
+            found.append(f"not in the catalog: {', '.join(unlisted)}")
+    if not live.store.events([user]).height:
+        found.append(f"no event of user {user}: scored as a new visitor")
+    last = datetime.fromtimestamp(live.store.facts().last_us / 1e6, UTC)
+    if at - last > timedelta(days=1):
+        found.append(
+            f"the feature state ends at {last:%Y-%m-%d %H:%M} UTC, {(at - last).days:,} days before this "
+            "click: `cabb ingest` newer events, or ask for another moment with --at"
+        )
+    return found
 
 
 def _one(client: Client, row: str) -> dict[str, Any]:

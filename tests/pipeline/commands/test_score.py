@@ -114,7 +114,8 @@ def test_scores_clicks_of_a_user_after_ingesting_its_events(live, tmp_path):
     asked = ["--user", user, "--item", product, "--item", "unheard-of", "--at", at]
     done = invoke(*asked, "--serving-dir", base, "--address", address, "--context", "device=phone")
     assert done.exit_code == 0, done.output
-    scored = json.loads(done.output)
+    assert "note: not in the catalog: unheard-of" in done.stderr and "ends at" not in done.stderr
+    scored = json.loads(done.stdout)
     assert scored["item"] == [product, "unheard-of"] and len(scored["p_conversion"]) == 2
     columns = user_columns(user, [product], moment.replace(tzinfo=None), [], base)
     (item,) = columns["item"].to_pylist()
@@ -140,6 +141,19 @@ def test_what_a_feature_state_cannot_be_asked_is_named(live, tmp_path):
         assert isinstance(error, InputError) and message in str(error), error
     error = CliRunner().invoke(ingest, ["--serving-dir", str(base)]).exception
     assert isinstance(error, InputError) and "name log files" in str(error)
+
+
+def test_the_model_is_named_as_its_folder_and_surprises_are_said(live, address, tmp_path):
+    base, served, _ = live
+    asked = ["--user", "stranger", "--item", "i", "--serving-dir"]
+    done = invoke(*asked, base, "--address", served)
+    assert done.exit_code == 0, done.output
+    assert "no event of user stranger" in done.stderr and "days before this click" in done.stderr
+    assert set(json.loads(done.stdout)) > {"item", "p_conversion"}
+    other = tmp_path / "shop"
+    shutil.copytree(base / "1", other / "1")
+    done = invoke(*asked, other, "--address", address)
+    assert done.exit_code == 1 and "Latest(shop); --model" in done.stderr
 
 
 def test_a_server_that_is_not_there(rows, tmp_path):
