@@ -42,7 +42,9 @@ def archive() -> str:
     files = [Path("/etc/apt/sources.list"), *sorted(Path("/etc/apt/sources.list.d").glob("*"))]
     text = "\n".join(each.read_text() for each in files if each.is_file())
     found = re.search(r"(?:URIs:|^deb)\s+(?:\[[^\]]*\]\s+)?(https?://\S*debian/?)\s", text, re.MULTILINE)
-    return found[1] if found else "http://deb.debian.org/debian"
+    if not found:
+        sys.exit("no Debian archive is named in /etc/apt: image-check installs from the machine's own")
+    return found[1]
 
 
 def in_root(home: Path, command: str, environment: Mapping[str, str], user: str = "0") -> None:

@@ -50,6 +50,7 @@ class LiveFeatures:
         self.store = store
         facts = store.facts()
         self.source, self._labels, self._max_events = facts.source, facts.labels, facts.max_events
+        self._first_day = facts.first_day
         self._schema = kept_schema(self.source)
         self._separator = layout_of(self.source).category_separator
 
@@ -201,7 +202,7 @@ class LiveFeatures:
     def _popularity(self, asked: pl.DataFrame, since: int) -> Popularity:
         wanted = {kind: asked[kind].unique().sort().drop_nulls().to_list() for kind in KINDS}
         wanted = {kind: [name for name in each if name != UNKNOWN] for kind, each in wanted.items()}
-        return Popularity(self.store.daily(wanted, since), self.store.facts().first_day)
+        return Popularity(self.store.daily(wanted, since), self._first_day)
 
 
 def _microseconds(moment) -> int:

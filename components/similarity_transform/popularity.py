@@ -122,9 +122,11 @@ class Popularity:
     """Sums of daily counts over windows of whole days, by name."""
 
     def __init__(self, counts: pl.DataFrame, first_day: int | None = None):
-        """Args:
-        counts: what `sum_counts` returns: sorted by kind, name, day.
-        first_day: of the log, days since the epoch; None: that of the counts.
+        """Sums the counts up once.
+
+        Args:
+            counts: what `sum_counts` returns: sorted by kind, name, day.
+            first_day: of the log, days since the epoch; None: that of the counts.
         """
         self._first_day = first_day_of(counts) if first_day is None else first_day
         self._kinds = {kind: _running(counts.filter(pl.col("kind") == kind)) for kind in KINDS}

@@ -51,7 +51,7 @@ def execute(executor: str, executor_input: Json, inputs_spec: Json, beam_argumen
     )
     if executor.startswith("tfx.components.evaluator."):
         # TFX's package of components, once loaded, adds to TFMA the names that its Evaluator reads.
-        assert import_module("tfx.components").Evaluator
+        _ = import_module("tfx.components").Evaluator
     kind = import_utils.import_class_by_path(executor)
     home = Path(given.outputs.output_file).parent
     runs_on_beam = "beam_pipeline_args" in inspect.signature(kind.Context).parameters
