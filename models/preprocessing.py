@@ -129,8 +129,9 @@ def _lookup_sparse(value: tf.SparseTensor, vocabulary, settings: PreprocessingSe
 
 def _numeric(inputs: Mapping[str, Any]) -> tf.Tensor:
     """Scaled numeric vector, [batch, n_numeric], columns as in feature_space.numeric_names()."""
+    # In float64, because a float32 logarithm differs in its last digit with a row's place in the batch.
     raw = tf.stack(
-        [tf.cast(_scalar(inputs[name], features.NEVER), tf.float32) for name in features.NUMERIC], axis=1
+        [tf.cast(_scalar(inputs[name], features.NEVER), tf.float64) for name in features.NUMERIC], axis=1
     )
     known = tf.math.is_finite(raw) & (raw >= 0)
     raw = tf.where(known, raw, tf.zeros_like(raw))
@@ -156,7 +157,7 @@ def _z_score(value: tf.Tensor, known: tf.Tensor) -> tf.Tensor:
     float64 sums, so that the order in which workers add does not reach the float32 result."""
     width = len(features.NUMERIC)
     mask = tf.cast(known, tf.float64)
-    exact = tf.cast(value, tf.float64) * mask
+    exact = value * mask
     sums = tft.sum(tf.concat([mask, exact, exact * exact], axis=1), reduce_instance_dims=False)
     count = tf.maximum(sums[:width], 1.0)
     mean = sums[width : 2 * width] / count
@@ -164,5 +165,5 @@ def _z_score(value: tf.Tensor, known: tf.Tensor) -> tf.Tensor:
     # Rounding leaves a constant column a variance of order 1e-16: treat it as none.
     varies = variance > 1e-10 * tf.maximum(mean * mean, 1e-4)
     scale = tf.where(varies, tf.math.rsqrt(tf.where(varies, variance, tf.ones_like(variance))), 0.0)
-    scaled = tf.cast((tf.cast(value, tf.float64) - mean) * scale, tf.float32)
+    scaled = tf.cast((value - mean) * scale, tf.float32)
     return tf.where(known, tf.clip_by_value(scaled, -CLIP, CLIP), tf.zeros_like(scaled))
