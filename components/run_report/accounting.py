@@ -1,7 +1,9 @@
 """Where every row of the logs went, and how the clicks that remained were labelled, from the run's counts."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from models import features
 
@@ -77,6 +79,7 @@ def label_shares(counts: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "clicks": int(found["clicks"]),
                 "rows": int(found["rows"]),
                 "immature": int(found["immature"]),
+                "in_outage": int(found["in_outage"]),
                 "positives": {features.Y_ANY: either, features.Y_CABA: caba, features.Y_CABB: cabb},
                 "both": both,
                 "only_caba": caba - both,
@@ -88,6 +91,26 @@ def label_shares(counts: Mapping[str, Any]) -> list[dict[str, Any]]:
             }
         )
     return shares
+
+
+def outage_words(counts: Mapping[str, Any], time_zone: str) -> str:
+    """When the log holds no purchases though shoppers clicked, in a sentence; "" if it always does.
+
+    Args:
+        counts: `label_counts.json` of the click examples.
+    """
+
+    def local(moment: str) -> str:
+        return f"{datetime.fromisoformat(moment).astimezone(ZoneInfo(time_zone)):%Y-%m-%d %H:%M}"
+
+    if not counts["outages"]:
+        return ""
+    when = ", ".join(f"from {local(start)} to {local(end)}" for start, end in counts["outages"])
+    left_out = sum(counts[split]["in_outage"] for split in _SPLITS if split in counts)
+    return (
+        f"no purchase is logged {when} ({time_zone}), though shoppers went on clicking; "
+        f"{left_out:,} clicks are left out (labels.outages)"
+    )
 
 
 def _by_kind(rows: Mapping[str, int]) -> list[tuple[str, int]]:

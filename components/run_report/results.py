@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from components.run_report import formats
-from components.run_report.accounting import label_shares, row_ledger
+from components.run_report.accounting import label_shares, outage_words, row_ledger
 from components.run_report.judgement import HEADS, ReportSettings, ScoredClicks, judge_heads, judge_slices
 from components.run_report.relatedness import relatedness
 from models import features
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 PAGE_FILE = "report.html"
 RESULTS_FILE = "results.json"
-FORMAT = 1
+FORMAT = 2
 _TITLES = dict(HEADS)
 _DISTANCES = 8
 
@@ -105,6 +105,7 @@ def compose(record: RunRecord, clicks: ScoredClicks, settings: ReportSettings) -
             "slices": judge_slices(clicks, settings),
             "data": row_ledger(record.session_counts),
             "labels": label_shares(record.label_counts),
+            "outage": outage_words(record.label_counts, record.time_zone),
             "similarity": relatedness(record.similarity, settings),
             "training": [dict(row) for row in record.training],
             "inside": {"gates": {}, "cat": None, **record.inside},

@@ -25,10 +25,12 @@ from components.similarity_transform.labels import (
     Touches,
     find_clicks,
     find_touches,
+    in_outage,
     label_rows,
     mature,
     within_train,
 )
+from components.similarity_transform.outages import Outage
 from components.similarity_transform.timeline import Timeline
 from models import features as names
 from schemas.events import PURCHASE
@@ -50,6 +52,7 @@ class Observed:
         train_end, eval_end: first moment that the split's log does not hold, microseconds since the epoch,
             UTC.
         holdout_start: first moment of the held-out days, which end with training; None without any.
+        outages: stretches without logged purchases (`find_outages`).
     """
 
     time_zone: str
@@ -57,6 +60,7 @@ class Observed:
     train_end: int
     eval_end: int
     holdout_start: int | None = None
+    outages: tuple[Outage, ...] = ()
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -77,14 +81,16 @@ class Labelled:
 
     Attributes:
         touches: all (example, purchase) pairs, the ones across the split boundary included.
-        rows: label rows of mature examples, by split.
+        rows: label rows of mature examples outside outages, by split.
         immature: number of examples dropped because their label window was not over, by split.
+        in_outage: number of further ones dropped because purchases were not logged in their window.
     """
 
     clicks: Clicks
     touches: Touches
     rows: dict[str, Labels]
     immature: dict[str, int]
+    in_outage: dict[str, int]
 
 
 def label_partition(
@@ -94,22 +100,26 @@ def label_partition(
     observed: Observed,
     attribution: AttributionSettings = NO_VIEWS,
 ) -> Labelled:
-    """Labels of all mature examples of every split."""
+    """Labels of all examples of every split whose outcome is known."""
     clicks = find_clicks(events)
     touches = find_touches(events, clicks, settings.window)
     seen = within_train(events, clicks, touches)
     ripe = mature(
         events, clicks, settings.window, observed.session_gap, observed.train_end, observed.eval_end
     ) & credits_final(events, clicks, attribution, observed.train_end, observed.eval_end)
-    rows, immature = {}, {}
+    lost = np.zeros(len(ripe), bool)
+    if settings.outages == "leave_out":
+        lost = in_outage(events, clicks, settings.window, observed.outages)
+    rows, immature, dropped = {}, {}, {}
     days = observed.split_of(events.time[clicks.anchor], events.in_eval[clicks.anchor])
     for split, mine in days.items():
         # Calibration is judged per click, so it is fitted per click.
         policy = settings.label_policy if split == TRAIN else "per_click"
         labels = label_rows(events, clicks, seen, similarity, settings, policy)
-        rows[split] = labels.where((mine & ripe)[labels.example])
+        rows[split] = labels.where((mine & ripe & ~lost)[labels.example])
         immature[split] = int(np.sum(mine & ~ripe))
-    return Labelled(clicks, touches, rows, immature)
+        dropped[split] = int(np.sum(mine & ripe & lost))
+    return Labelled(clicks, touches, rows, immature, dropped)
 
 
 def example_columns(
@@ -188,6 +198,7 @@ def count_labels(
             "clicks": len(np.unique(rows.example)),
             "rows": len(rows.example),
             "immature": labelled.immature[split],
+            "in_outage": labelled.in_outage[split],
             names.Y_CABA: int(rows.y_caba.sum()),
             names.Y_CABB: int(rows.y_cabb.sum()),
             names.Y_ANY: int(np.maximum(rows.y_caba, rows.y_cabb).sum()),

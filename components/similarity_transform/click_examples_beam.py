@@ -35,6 +35,7 @@ from components.similarity_transform.click_examples import (
 )
 from components.similarity_transform.click_features import click_features
 from components.similarity_transform.labels import LabelSettings
+from components.similarity_transform.outages import find_outages
 from components.similarity_transform.popularity import Popularity, daily_counts, sum_counts
 from components.similarity_transform.timeline import read_timeline
 from schemas.errors import InputError
@@ -206,15 +207,15 @@ def build_click_examples(
             elements
             | "Write" >> beam.ParDo(write, beam.pvalue.AsSingleton(totals))
             | "SumLabels" >> beam.CombineGlobally(sum_label_counts).without_defaults()
-            | "WriteCounts" >> beam.Map(_write_counts, str(output), settings, attribution)
+            | "WriteCounts" >> beam.Map(_write_counts, str(output), settings, observed, attribution)
         )
     counts = json.loads(Path(output, COUNTS_FILE).read_text(encoding="utf-8"))
     for split in observed.splits:
         if not counts[split]["rows"]:
             raise InputError(
                 f"{sessions}: the {split} split has no click example ({counts[split]['immature']} clicks too "
-                "young for a label); check the split's dates, click_types, labels.window and "
-                "attribution.look_back_days"
+                f"young for a label, {counts[split]['in_outage']} where no purchases were logged); check the "
+                "split's dates, click_types, labels.window and attribution.look_back_days"
             )
     return counts
 
@@ -242,14 +243,16 @@ def observed_until(
     eval_end: date | None = None,
     holdout_start: date | None = None,
 ) -> Observed:
-    """Where the splits' logs end: at the split's end, or with the last event if that is earlier.
+    """Where the splits' logs end (at the split's end, or with the last event if that is earlier) and where
+    they hold no purchases.
 
     Args:
         sessions: a Sessions artifact; the last event is read from the files' statistics.
         eval_start, eval_end: first day of the eval split, and the day after its last (None: all there is).
         holdout_start: first of the held-out days, if any.
     """
-    last = max((last_event(path) for part in list_parts(Path(sessions)) for path in part[1:]), default=0)
+    parts = list_parts(Path(sessions))
+    last = max((last_event(path) for part in parts for path in part[1:]), default=0)
 
     def end(day: date | None) -> int:
         if day is None:
@@ -263,6 +266,7 @@ def observed_until(
         end(eval_start),
         end(eval_end),
         end(holdout_start) if holdout_start else None,
+        find_outages([Path(part.train) for part in parts], [Path(part.evaluation) for part in parts]),
     )
 
 
@@ -292,11 +296,19 @@ def _sum(values: list[Any]) -> Any:
 
 
 def _write_counts(
-    counts: dict[str, Any], output: str, settings: LabelSettings, attribution: AttributionSettings
+    counts: dict[str, Any],
+    output: str,
+    settings: LabelSettings,
+    observed: Observed,
+    attribution: AttributionSettings,
 ) -> None:
     for split in counts.values():
         total, positives = split.pop("alpha_sum"), split["y_cabb"]
         split["alpha_mean"] = round(total / positives, 6) if positives else None
+    counts["outages"] = [
+        [datetime.fromtimestamp(moment / 1e6, UTC).isoformat() for moment in outage]
+        for outage in observed.outages
+    ]
     counts["settings"] = settings.model_dump(mode="json")
     counts["attribution"] = attribution.model_dump(mode="json") if attribution.views else None
     temporary = Path(output, f".{COUNTS_FILE}.tmp")

@@ -18,6 +18,7 @@ import polars as pl
 from pydantic import Field
 
 from components.category_similarity.similarity import ProductPairs, SimilarityTable
+from components.similarity_transform.outages import Outage
 from components.similarity_transform.timeline import Timeline, ranges
 from schemas.events import PURCHASE
 from schemas.settings import Settings
@@ -43,6 +44,8 @@ class LabelSettings(Settings):
             training rows with y_cabb = 1 (keeps p_cabb calibrated), or one.
         row_weight: of per_purchase rows: "per_click" shares weight 1 among the K rows of a click (1/K each),
             "per_row" gives each row 1.
+        outages: clicks whose window meets a stretch without logged purchases (`find_outages`) have no known
+            outcome: "leave_out", or "keep" them as clicks without a purchase.
     """
 
     window: Literal["session"] | Hours = "session"
@@ -50,6 +53,7 @@ class LabelSettings(Settings):
     alpha_reduce: Literal["mean", "max"] = "mean"
     negative_alpha: Literal["mean", "one"] = "mean"
     row_weight: Literal["per_click", "per_row"] = "per_click"
+    outages: Literal["leave_out", "keep"] = "leave_out"
 
     @property
     def label_days(self) -> float:
@@ -298,6 +302,24 @@ def mature(
     last = events.by_session.last(clicks.anchor)
     goes_on = ~in_eval & events.in_eval[last]
     return ~goes_on & (events.time[last] + gap <= end)
+
+
+def in_outage(
+    events: Timeline, clicks: Clicks, window: str | Hours, outages: tuple[Outage, ...]
+) -> np.ndarray:
+    """Which examples have an outage in their label window: bool [m].
+
+    The window of a session ends with its last event.
+    """
+    first = events.time[clicks.anchor]
+    if window == "session":
+        last = events.time[events.by_session.last(clicks.anchor)]
+    else:
+        last = first + int(window.hours * HOUR)
+    met = np.zeros(len(first), bool)
+    for start, end in outages:
+        met |= (first < end) & (last >= start)
+    return met
 
 
 def within_train(events: Timeline, clicks: Clicks, touches: Touches) -> Touches:

@@ -69,6 +69,8 @@ def print_results(results: Mapping[str, Any], console: Console) -> None:
     for head in results["heads"]:
         for sentence in formats.undefined_words(head["candidate"]["undefined"]):
             console.print(Text(f"{head['output']}: {sentence}", style="dim"))
+    if results["outage"]:
+        console.print(Text(f"outage: {results['outage']}", style="yellow"))
     if verdict["path"]:
         console.print(Text(f"version {verdict['version']}: {verdict['path']}"), soft_wrap=True)
 

@@ -103,6 +103,7 @@ _SPLIT_COUNTS = {
     "clicks": 900,
     "rows": 900,
     "immature": 7,
+    "in_outage": 11,
     "y_caba": 60,
     "y_cabb": 50,
     "y_any": 90,
@@ -112,7 +113,12 @@ _SPLIT_COUNTS = {
     "alpha_mean": 0.35,
     "alpha_histogram": [5] * 10 + [0] * 10,
 }
-LABEL_COUNTS = {"train": _SPLIT_COUNTS, "eval": _SPLIT_COUNTS, "settings": {"window": "session"}}
+LABEL_COUNTS = {
+    "train": _SPLIT_COUNTS,
+    "eval": _SPLIT_COUNTS,
+    "outages": [["2024-03-02T07:00:00+00:00", "2024-03-03T18:00:00+00:00"]],
+    "settings": {"window": "session"},
+}
 TRAINING = [
     {"step": n, "examples": n * 100, "loss": 1 / n, "ne_caba": 0.9, "ne_cabb": None, "ne_conversion": 1 / n}
     for n in range(1, 6)

@@ -144,6 +144,13 @@ def test_label_shares_split_the_converting_clicks() -> None:
         assert split["both"] == 20
 
 
+def test_an_outage_of_the_log_is_told_in_the_store_s_time() -> None:
+    words = results_of()["outage"]
+    assert "no purchase is logged from 2024-03-0" in words and "22 clicks are left out" in words
+    assert words in Page(render(results_of())).text
+    assert "Outage" not in Page(render(results_of(label_counts={**LABEL_COUNTS, "outages": []}))).text
+
+
 def test_what_is_not_defined_is_said_with_its_reason() -> None:
     nothing = {**LABEL_COUNTS["eval"], "y_caba": 0, "y_cabb": 0, "y_any": 0, "alpha_mean": None}
     record = run_record(
