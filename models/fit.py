@@ -56,13 +56,16 @@ class Training:
         """
         be_deterministic(settings.seed)
         self._settings, self._rows, self._held_out = settings, rows, held_out
-        steps = -(-rows.rows * settings.epochs // settings.batch_size)
+        steps, embedding_steps = (
+            -(-rows.rows * passes // settings.batch_size)
+            for passes in (settings.epochs, settings.embedding_epochs)
+        )
         self.steps = min(steps, max_steps) if max_steps else steps
         self.model: ConversionModel = registry.create(settings, space.with_base_rate(rows.base_rate))
         features, labels = next(iter(self._batches(0)))
         self.model(features)
         self._loss_names = tuple(self.model.losses_of(self.model.logits(features, training=False), labels))
-        self._dense, self._embedding = optimizers(settings, self.steps)
+        self._dense, self._embedding = optimizers(settings, self.steps, min(embedding_steps, self.steps))
         tables = [layer for layer in self.model.submodules if isinstance(layer, tf_keras.layers.Embedding)]
         chosen = {id(v) for layer in tables for v in layer.trainable_variables}
         self._embedding_variables = [v for v in self.model.trainable_variables if id(v) in chosen]

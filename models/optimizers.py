@@ -20,33 +20,32 @@ def be_deterministic(seed: int) -> None:
 
 
 def optimizers(
-    settings: ModelSettings, steps: int
+    settings: ModelSettings, steps: int, embedding_steps: int
 ) -> tuple[tf_keras.optimizers.legacy.Optimizer, tf_keras.optimizers.legacy.Optimizer]:
-    """(dense, embedding) of a training of `steps` steps: Adam, and Adagrad with sparse updates.
+    """(dense, embedding): Adam for `steps` steps, and Adagrad with sparse updates for `embedding_steps`.
 
     The legacy classes update a variable by one fused kernel; the newer ones by a dozen small ones.
     """
     return (
-        tf_keras.optimizers.legacy.Adam(Schedule(settings.dense_learning_rate, steps, settings)),
+        tf_keras.optimizers.legacy.Adam(Schedule(settings.dense_learning_rate, steps, settings.warmup_share)),
         tf_keras.optimizers.legacy.Adagrad(
-            Schedule(settings.embedding_learning_rate, steps, settings),
+            Schedule(settings.embedding_learning_rate, embedding_steps, settings.warmup_share),
             initial_accumulator_value=_FIRST_ACCUMULATOR,
         ),
     )
 
 
 class Schedule(tf_keras.optimizers.schedules.LearningRateSchedule):
-    """Linear warm-up over `warmup_share` of the steps, then a linear fall to `final_share` of the peak."""
+    """Linear warm-up over `warmup_share` of the steps, then a linear fall to 0; 0 from there on."""
 
-    def __init__(self, peak: float, steps: int, settings: ModelSettings):
-        self._peak, self._steps = peak, steps
-        self._warmup, self._final = settings.warmup_share, settings.final_share
+    def __init__(self, peak: float, steps: int, warmup_share: float):
+        self._peak, self._steps, self._warmup = peak, steps, warmup_share
 
     def __call__(self, step):
         done = (tf.cast(step, tf.float32) + 1) / float(self._steps)
         rising = done / max(self._warmup, 1e-9)
-        falling = 1 - (1 - self._final) * (done - self._warmup) / (1 - self._warmup)
+        falling = 1 - (done - self._warmup) / (1 - self._warmup)
         return self._peak * tf.clip_by_value(tf.minimum(rising, falling), 0.0, 1.0)
 
     def get_config(self):
-        return {"peak": self._peak, "steps": self._steps, "warmup": self._warmup, "final": self._final}
+        return {"peak": self._peak, "steps": self._steps, "warmup_share": self._warmup}

@@ -135,15 +135,16 @@ class ModelSettings(Settings):
 
     # Training.
     batch_size: int = Field(128, ge=1)
-    epochs: int = Field(1, ge=1)
-    dense_learning_rate: float = Field(1e-3, gt=0)
+    epochs: int = Field(3, ge=1)
+    embedding_epochs: int = Field(1, ge=1)
+    """Of these, the first passes, in which embeddings learn too. Ids are learned by heart at the second one
+    (Zhang et al. 2022, "one-epoch phenomenon"); the rest of the network is not done by then."""
+    dense_learning_rate: float = Field(5e-4, gt=0)
     """Adam, for everything but embeddings."""
     embedding_learning_rate: float = Field(1e-2, gt=0)
     """Adagrad with sparse updates, for embeddings."""
     warmup_share: float = Field(0.05, ge=0, lt=1)
-    """Share of the steps over which learning rates rise from 0; after it they fall linearly to
-    `final_share`."""
-    final_share: float = Field(0.1, ge=0, le=1)
+    """Share of the steps over which learning rates rise from 0; after it they fall linearly to 0."""
     log_every_steps: int = Field(20, ge=1)
     checkpoint_every_steps: int = Field(1000, ge=1)
     seed: int = 1
