@@ -32,7 +32,7 @@ RUNTIME = [
 
 EXPERIMENTS = [
     "lightgbm>=4.3",
-    "optuna>=4",
+    "optuna>=5",
 ]
 
 REDIS = ["redis>=5"]

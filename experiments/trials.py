@@ -8,7 +8,6 @@ it then trains again on all training days, and that model is the one that is jud
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,8 +15,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache
-from multiprocessing.connection import Connection
-from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -25,6 +22,7 @@ import numpy as np
 from pydantic import Field
 
 from components.session_example_gen.splits import SplitWindows
+from experiments.child_process import ChildProcess
 from experiments.prepared import Prepared
 from experiments.variants import Variant
 from models.settings import ModelSettings
@@ -138,7 +136,7 @@ def _carry_out(jobs: Sequence[tuple], workers: int) -> Iterator[tuple[Variant, i
         jobs[first : first + _TRIALS_PER_PROCESS] for first in range(0, len(jobs), _TRIALS_PER_PROCESS)
     ]
     told: SimpleQueue = SimpleQueue()
-    children: list[SpawnProcess] = []
+    children: list[ChildProcess] = []
     threads = ThreadPoolExecutor(min(workers, len(batches)))
     try:
         for batch in batches:
@@ -154,32 +152,22 @@ def _carry_out(jobs: Sequence[tuple], workers: int) -> Iterator[tuple[Variant, i
             child.kill()
 
 
-def _in_process(batch: Sequence[tuple], told: SimpleQueue, children: list[SpawnProcess]) -> None:
+def _in_process(batch: Sequence[tuple], told: SimpleQueue, children: list[ChildProcess]) -> None:
     """Runs trials in a process of their own and passes on what it tells: finished trials, or an error."""
-    context = multiprocessing.get_context("spawn")
-    receiver, sender = context.Pipe(duplex=False)
-    child = context.Process(target=_trials, args=(batch, sender), daemon=True)
+    child = ChildProcess(_trials, batch)
     children.append(child)
-    child.start()
-    sender.close()
-    heard = 0
     try:
-        while heard < len(batch):
-            told.put(receiver.recv())
-            heard += 1
-    except EOFError:
-        child.join()
-        told.put(RuntimeError(f"a training process ended with exit code {child.exitcode}"))
-    child.kill()  # TensorFlow's threads can keep a process from ending by itself
-
-
-def _trials(batch: Sequence[tuple], sender: Connection) -> None:
-    one_thread()
-    try:
-        for job in batch:
-            sender.send(_trial(*job))
+        for _ in batch:
+            told.put(child.hear())
     except Exception as error:
-        sender.send(error)
+        told.put(error)
+    child.kill()
+
+
+def _trials(batch: Sequence[tuple]) -> Iterator[tuple[Variant, int]]:
+    one_thread()
+    for job in batch:
+        yield _trial(*job)
 
 
 def one_thread() -> None:

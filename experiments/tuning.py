@@ -4,23 +4,28 @@ A trial is one choice of settings. It trains on the days before an origin and is
 `holdout_days` after it, at several origins counted back from the end of training, with every seed. Its value
 is the NE of the conversion score: the median over seeds, which one lucky seed does not move, averaged over
 origins. Optuna's TPE proposes (Akiba et al. 2019); a trial that is behind the median of the others at an
-origin is given up. Trials are kept in SQLite, so a search goes on where it was.
+origin is given up. Trials are kept in SQLite, so a search goes on where it was: trials that were interrupted
+are tried again. This process alone asks and tells Optuna; trials are trained in processes of their own.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
-import multiprocessing
+import os
 import warnings
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from components.session_example_gen.splits import SplitWindows
+from experiments.child_process import ChildProcess
 from experiments.prepared import Prepared
 from experiments.trials import Plan, one_thread
 from models import features as names
@@ -32,10 +37,15 @@ from schemas.settings import Settings
 if TYPE_CHECKING:
     import optuna
 
-BOTTOMS = {"32": (32,), "64-32": (64, 32), "128-64": (128, 64), "256-128": (256, 128)}
+BOTTOMS = ("32", "64-32", "128-64", "256-128")
 BATCHES = (128, 256, 512, 1024)
 EMBEDDINGS = (4, 8, 16, 32)
 DATABASE = "tuning.db"
+_REFUSED = "refused"
+"""Attribute of a trial that could not be trained: why."""
+
+Judge = Callable[[ModelSettings], Iterator[float | str]]
+"""Trains and judges settings: yields the mean NE of the origins so far, or why they cannot be trained."""
 
 
 class Search(Settings):
@@ -62,7 +72,7 @@ class Search(Settings):
             days = [end - step * (back + 1), end - step * back]
             first, last = (_microseconds(day, prepared.facts["time_zone"]) for day in days)
             fit, judged = prepared.training(before=first), prepared.training(since=first, before=last)
-            label = prepared.labels[names.Y_ANY][judged]
+            label = prepared.labels[self.plan.model.label_of_output()[names.P_CONVERSION]][judged]
             if not len(fit) or not 0 < label.sum() < len(label):
                 raise InputError(
                     f"an origin at {days[0]} leaves {len(fit):,} clicks to train on and {int(label.sum()):,} "
@@ -73,17 +83,26 @@ class Search(Settings):
 
 
 def space(trial: optuna.Trial, start: ModelSettings) -> ModelSettings:
-    """The settings that a trial proposes; what is not searched stays as it was."""
+    """The settings that a trial proposes; what is not searched stays as it was. The start is one of them."""
+
+    def rate(name: str, low: float, high: float) -> float:
+        known = getattr(start, name)
+        return trial.suggest_float(name, min(low, known), max(high, known), log=True)
+
+    def one_of(name: str, choices: tuple, known: Any) -> Any:
+        return trial.suggest_categorical(name, list(dict.fromkeys((*choices, known))))
+
+    bottom = one_of("bottom_units", BOTTOMS, _joined(start.bottom_units))
     chosen: dict[str, Any] = {
-        "dense_learning_rate": trial.suggest_float("dense_learning_rate", 3e-4, 1e-2, log=True),
-        "embedding_learning_rate": trial.suggest_float("embedding_learning_rate", 1e-3, 3e-2, log=True),
-        "epochs": trial.suggest_int("epochs", 1, 5),
-        "batch_size": trial.suggest_categorical("batch_size", BATCHES),
-        "embedding_size": trial.suggest_categorical("embedding_size", EMBEDDINGS),
-        "bottom_units": BOTTOMS[trial.suggest_categorical("bottom_units", list(BOTTOMS))],
+        "dense_learning_rate": rate("dense_learning_rate", 3e-4, 1e-2),
+        "embedding_learning_rate": rate("embedding_learning_rate", 1e-3, 3e-2),
+        "epochs": trial.suggest_int("epochs", 1, max(5, start.epochs)),
+        "batch_size": one_of("batch_size", BATCHES, start.batch_size),
+        "embedding_size": one_of("embedding_size", EMBEDDINGS, start.embedding_size),
+        "bottom_units": tuple(map(int, bottom.split("-"))),
     }
-    if start.model == "cabb" and not isinstance(start.lambda_cabb, str):
-        chosen["lambda_cabb"] = trial.suggest_float("lambda_cabb", 0.1, 2.0, log=True)
+    if _searches_lambda(start):
+        chosen["lambda_cabb"] = rate("lambda_cabb", 0.1, 2.0)
     return start.model_copy(update=chosen)
 
 
@@ -96,29 +115,75 @@ def tune(
     workers: int = 1,
     done: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> optuna.Study:
-    """Runs a search until it has `trials` trials, those of earlier calls included; the first is the start.
+    """Runs a search until `trials` trials have ended, earlier ones included; the first is the start.
+
+    With one worker at most, equal calls propose the same, interrupted or not; with more it also depends on
+    which trial ends first.
 
     Args:
         home: folder of the database.
-        workers: processes; with more than one, the same call may try other settings.
-        done: told (the best value, trials finished, trials in all).
+        workers: processes, of one trial each; 0 trains in this one.
+        done: told (the best value, trials ended, trials in all).
+
+    Raises:
+        InputError: no origin can be judged, no settings could be trained, another call is at work in `home`,
+            or a training process was killed.
     """
     search.rows(prepared)
     home.mkdir(parents=True, exist_ok=True)
-    storage = f"sqlite:///{home / DATABASE}"
-    study = _study(storage, search, prepared)
-    if not study.trials:
-        study.enqueue_trial(_start(search.plan.model))
-    jobs = (storage, search, str(prepared.home), trials)
-    if workers <= 1:
-        _optimize(*jobs, done)
-    else:
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(workers, context, initializer=one_thread) as pool:
-            for future in [pool.submit(_optimize, *jobs) for _ in range(workers)]:
-                future.result()
+    with _alone(home):
+        study = _study(home, search, prepared)
+        judge = partial(_judge_alone if workers else _judge, prepared.home, search)
+        carry_out(study, search, judge, trials, workers=workers, done=done)
+    if not _in_state(study, "COMPLETE"):
+        raise InputError(f"no settings could be trained: {study.trials[0].user_attrs.get(_REFUSED)}")
+    return study
+
+
+def carry_out(
+    study: optuna.Study,
+    search: Search,
+    judge: Judge,
+    trials: int,
+    *,
+    workers: int,
+    done: Callable[[str, int, int], None],
+) -> None:
+    """Asks, judges and tells until `trials` trials have ended; begins with those that were interrupted."""
+    _retry_interrupted(study)
+    study.enqueue_trial(_start(search.plan.model), skip_if_exists=True)
+
+    def missing() -> bool:
+        return len(_in_state(study, "COMPLETE", "PRUNED", "RUNNING")) < trials
+
+    done(*_state(study, trials))
+    while not workers and missing():
+        trial = _ask(study, search)
+        for answer in judge(space(trial, search.plan.model)):
+            if _tell(study, search, trial, answer):
+                break
         done(*_state(study, trials))
-    return _study(storage, search, prepared)
+    running: dict[Connection, tuple[optuna.Trial, ChildProcess]] = {}
+    try:
+        while running or missing():
+            while len(running) < workers and missing():
+                trial = _ask(study, search)
+                child = ChildProcess(judge, space(trial, search.plan.model))
+                running[child.receiver] = trial, child
+            for receiver in wait(list(running)):
+                trial, child = running[receiver]
+                if _tell(study, search, trial, child.hear()):
+                    del running[receiver]
+                    child.kill()
+                    done(*_state(study, trials))
+    finally:
+        for _, child in running.values():
+            child.kill()
+
+
+def start_of(study: optuna.Study, start: ModelSettings) -> optuna.trial.FrozenTrial | None:
+    """The trial of the settings that the search started from, if it was completed."""
+    return next((each for each in _in_state(study, "COMPLETE") if each.params == _start(start)), None)
 
 
 def settings_of(study: optuna.Study, start: ModelSettings) -> dict[str, Any]:
@@ -130,73 +195,110 @@ def settings_of(study: optuna.Study, start: ModelSettings) -> dict[str, Any]:
     return {name: value for name, value in best.items() if value != before[name]}
 
 
-def _study(storage: str, search: Search, prepared: Prepared) -> optuna.Study:
+@contextmanager
+def _alone(home: Path) -> Iterator[None]:
+    """Holds a folder: the running trials of another call would look interrupted."""
+    folder = os.open(home, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"{home}: another search is at work here; wait, or use --output") from None
+        yield
+    finally:
+        os.close(folder)
+
+
+def _study(home: Path, search: Search, prepared: Prepared) -> optuna.Study:
     import optuna
+    from sqlalchemy.exc import DatabaseError
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     what = "\0".join([prepared.home.name, search.model_dump_json()])
-    return optuna.create_study(
-        study_name=hashlib.sha256(what.encode()).hexdigest()[:16],
-        storage=storage,
-        sampler=optuna.samplers.TPESampler(seed=search.plan.seeds[0], n_startup_trials=8),
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=5),
-        load_if_exists=True,
-    )
+    try:
+        return optuna.create_study(
+            study_name=hashlib.sha256(what.encode()).hexdigest()[:16],
+            storage=f"sqlite:///{home / DATABASE}",
+            pruner=optuna.pruners.MedianPruner(n_startup_trials=5),
+            load_if_exists=True,
+        )
+    except DatabaseError as error:
+        raise InputError(f"{home / DATABASE}: {error.orig}; remove it or use another --output") from None
 
 
 def _start(model: ModelSettings) -> dict[str, Any]:
-    """The start as a trial, as near as the space holds it."""
-    widths = {units: name for name, units in BOTTOMS.items()}
-    known = {
-        "dense_learning_rate": model.dense_learning_rate,
-        "embedding_learning_rate": model.embedding_learning_rate,
-        "epochs": model.epochs,
-        "batch_size": model.batch_size,
-        "embedding_size": model.embedding_size,
-        "bottom_units": widths.get(tuple(model.bottom_units)),
-        "lambda_cabb": model.lambda_cabb,
-    }
-    return {name: value for name, value in known.items() if value is not None and not isinstance(value, bool)}
+    """The start as a trial."""
+    same = ["dense_learning_rate", "embedding_learning_rate", "epochs", "batch_size", "embedding_size"]
+    if _searches_lambda(model):
+        same.append("lambda_cabb")
+    return {name: getattr(model, name) for name in same} | {"bottom_units": _joined(model.bottom_units)}
 
 
-def _optimize(
-    storage: str,
-    search: Search,
-    home: str,
-    trials: int,
-    done: Callable[[str, int, int], None] = lambda what, done, total: None,
-) -> None:
-    """Trials of one process, until the study has enough of them."""
+def _searches_lambda(model: ModelSettings) -> bool:
+    return model.model == "cabb" and model.lambda_cabb not in ("uncertainty", "bilevel", 0)
+
+
+def _joined(units: tuple[int, ...]) -> str:
+    return "-".join(map(str, units))
+
+
+def _retry_interrupted(study: optuna.Study) -> None:
+    """Lets trials fail that an ended process left running, and queues their settings."""
     import optuna
-
-    prepared = Prepared.load(Path(home))
-    origins = search.rows(prepared)
-    study = _study(storage, search, prepared)
-
-    def objective(trial: optuna.Trial) -> float:
-        settings = space(trial, search.plan.model)
-        values = []
-        for fit, judged in origins:
-            values.append(
-                float(np.median([_ne(settings, prepared, fit, judged, s) for s in search.plan.seeds]))
-            )
-            trial.report(float(np.mean(values)), len(values))
-            if trial.should_prune():
-                raise optuna.TrialPruned
-        return float(np.mean(values))
-
-    def enough(study: optuna.Study, _=None) -> bool:
-        return len([each for each in study.trials if each.state.is_finished()]) >= trials
-
-    def after(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
-        done(*_state(study, trials))
-        if enough(study):
-            study.stop()
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        if not enough(study):
-            study.optimize(objective, callbacks=[after], catch=(InputError,))
+        again = optuna.storages.RetryHeartbeatStaleTrialCallback()
+    for each in _in_state(study, "RUNNING"):
+        again(study, study.tell(each.number, state=optuna.trial.TrialState.FAIL))
+
+
+def _ask(study: optuna.Study, search: Search) -> optuna.Trial:
+    """The next trial; its proposal is drawn by its place in the search, however often that was resumed."""
+    import optuna
+
+    place = len(_in_state(study, "COMPLETE", "PRUNED", "RUNNING"))
+    seed = int(np.random.SeedSequence((search.plan.seeds[0], place)).generate_state(1)[0])
+    study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=8)
+    return study.ask()
+
+
+def _tell(study: optuna.Study, search: Search, trial: optuna.Trial, answer: float | str) -> bool:
+    """Passes on what a judge yields; says whether that ends the trial."""
+    from optuna.trial import TrialState
+
+    if isinstance(answer, str):
+        trial.set_user_attr(_REFUSED, answer)
+        study.tell(trial, state=TrialState.PRUNED)
+        return True
+    origin = len(study.get_trials(deepcopy=False)[trial.number].intermediate_values) + 1
+    trial.report(answer, origin)
+    if origin == search.origins:
+        study.tell(trial, answer)
+        return True
+    if trial.should_prune():
+        study.tell(trial, state=TrialState.PRUNED)
+        return True
+    return False
+
+
+def _judge(home: Path, search: Search, settings: ModelSettings) -> Iterator[float | str]:
+    prepared = Prepared.load(home)
+    values: list[float] = []
+    try:
+        for fit, judged in search.rows(prepared):
+            by_seed = [_ne(settings, prepared, fit, judged, seed) for seed in search.plan.seeds]
+            values.append(float(np.median(by_seed)))
+            if not np.isfinite(values[-1]):
+                raise InputError("its NE is not finite")
+            yield float(np.mean(values))
+    except InputError as error:  # rows were looked at before: it is the settings
+        yield str(error)
+
+
+def _judge_alone(home: Path, search: Search, settings: ModelSettings) -> Iterator[float | str]:
+    one_thread()
+    yield from _judge(home, search, settings)
 
 
 def _ne(settings: ModelSettings, prepared: Prepared, fit, judged, seed: int) -> float:
@@ -210,10 +312,14 @@ def _ne(settings: ModelSettings, prepared: Prepared, fit, judged, seed: int) -> 
     return sums.normalized_entropy(sums.binary_sums(label, p))
 
 
+def _in_state(study: optuna.Study, *states: str) -> list[optuna.trial.FrozenTrial]:
+    return [each for each in study.get_trials(deepcopy=False) if each.state.name in states]
+
+
 def _state(study: optuna.Study, trials: int) -> tuple[str, int, int]:
-    finished = [each for each in study.trials if each.state.is_finished()]
-    values = [each.value for each in finished if each.value is not None]
-    return (f"best NE {min(values):.4f}" if values else "no value yet"), len(finished), trials
+    values = [each.value for each in _in_state(study, "COMPLETE")]
+    ended = len(_in_state(study, "COMPLETE", "PRUNED"))
+    return (f"best NE {min(values):.4f}" if values else "no value yet"), ended, trials
 
 
 def _microseconds(day, time_zone: str) -> int:

@@ -8,7 +8,7 @@ import yaml
 
 from components.run_report import charts
 from experiments.findings_page import Section, Table, render
-from experiments.tuning import Search, settings_of
+from experiments.tuning import Search, settings_of, start_of
 
 if TYPE_CHECKING:
     import optuna
@@ -26,14 +26,14 @@ def page(study: optuna.Study, search: Search, name: str) -> str:
     """HTML of a search."""
     done = [each for each in study.trials if each.value is not None and each.state.name == "COMPLETE"]
     given_up = sum(each.state.name == "PRUNED" for each in study.trials)
-    best, start = study.best_trial, study.trials[0]
-    gain = f", {start.value - best.value:.4f} less than where it started" if start.value is not None else ""
+    best, start = study.best_trial, start_of(study, search.plan.model)
+    gain = f", {start.value - best.value:.4f} less than where it started" if start else ""
     plan = search.plan
     known = sorted({key for each in done for key in each.params})
     ranked = sorted(done, key=lambda each: each.value)
     return render(
         title=f"Tuning {plan.model.model} on {name}",
-        subtitle=f"{len(study.trials)} trials, {given_up} of them given up early",
+        subtitle=f"{len(done) + given_up} trials, {given_up} of them given up early",
         answer=f"Best NE of the conversion score {best.value:.4f}{gain}.",
         sentences=[
             f"A trial's value is the median over {len(plan.seeds)} seeds, averaged over {search.origins} "

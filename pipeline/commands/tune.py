@@ -36,6 +36,7 @@ def tune(
     """
     from rich.console import Console
 
+    from components.run_report.results import write_whole
     from experiments import tuning
     from experiments.prepare import prepare
     from experiments.tuning_page import page, snippet
@@ -48,11 +49,9 @@ def tune(
     search = tuning.Search(plan=setting.plan_of(config, seeds, holdout_days, True), origins=origins)
     with setting.training_progress(console, "tried") as done:
         study = tuning.tune(prepared, search, config.output, trials, workers=workers, done=done)
-    path = config.output / "tuning.html"
-    path.write_text(page(study, search, setting.data_name(config)), encoding="utf-8")
-    first = study.trials[0].value
-    console.print(
-        f"best NE {study.best_value:.4f}; the start had {first:.4f}" if first else "", highlight=False
-    )
+    path = write_whole(config.output / "tuning.html", page(study, search, setting.data_name(config)))
+    start = tuning.start_of(study, config.model)
+    had = f"; the start had {start.value:.4f}" if start else ""
+    console.print(f"best NE {study.best_value:.4f}{had}", highlight=False)
     console.print(snippet(study, search) or "nothing beat the start", highlight=False, soft_wrap=True)
     console.print(f"page: {path}", highlight=False, soft_wrap=True)
