@@ -143,12 +143,12 @@ def test_a_search_resumes_and_never_reads_evaluation_days(prepared, tmp_path):
         assert prepared.event_time[judged].max() < boundary
         assert prepared.labels[names.Y_ANY][judged].sum() > 0
     told = []
-    study = tuning.tune(prepared, search, tmp_path, 2, workers=0, done=lambda *what: told.append(what))
-    assert len(study.trials) == 2 and told[-1][1:] == (2, 2)
+    study = tuning.tune(prepared, search, tmp_path, 1, workers=0, done=lambda *what: told.append(what))
+    assert len(study.trials) == 1 and told[-1][1:] == (1, 1)
     with tuning._alone(tmp_path), pytest.raises(InputError, match="another search"):
         tuning.tune(prepared, search, tmp_path, 3)
-    study = tuning.tune(prepared, search, tmp_path, 4, workers=2)
-    assert len(study.trials) == len(proposals(study)) == 4
+    study = tuning.tune(prepared, search, tmp_path, 3, workers=2)
+    assert len(study.trials) == len(proposals(study)) == 3
     first = tuning.start_of(study, SMALL)
     assert first.number == 0 and first.params["lambda_cabb"] == 0.75 and 0.3 < first.value < 1.5
 
