@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -14,6 +13,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from pipeline.quiet_tensorflow import quiet_tensorflow
 from schemas.errors import InputError
 
 if TYPE_CHECKING:
@@ -85,8 +85,7 @@ def ab_test(
     The luck of a training is easily larger than what there is to find: give several runs of either arm
     (--set model.seed=2) by repeating --control and --treatment.
     """
-    os.environ["TF_USE_LEGACY_KERAS"] = "1"
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    quiet_tensorflow()
     from components.run_report.results import write_whole
     from experiments.run_artifacts import find_run
 

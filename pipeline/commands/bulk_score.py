@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
-import os
 from pathlib import Path
 
 import click
+
+from pipeline.quiet_tensorflow import quiet_tensorflow
 
 
 @click.command("bulk-score")
@@ -29,9 +29,7 @@ def bulk_score(sources: tuple[str, ...], output: Path, export: Path | None, work
       cabb bulk-score "rows/*.parquet" --output scored
       cabb bulk-score rows.parquet --output scored --export runs/cabb/serving/cabb/3 --workers 4
     """
-    os.environ["TF_USE_LEGACY_KERAS"] = "1"
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it calls what loads a session deprecated
+    quiet_tensorflow()
     from components.bulk_scoring.score_beam import score_files
     from pipeline.beam_profiles import BeamSettings
     from pipeline.commands.serve import default_serving_dir

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import gc
-import logging
-import os
 import signal
 import threading
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipeline.quiet_tensorflow import quiet_tensorflow
 from schemas.errors import InputError
 
 if TYPE_CHECKING:
@@ -50,9 +49,7 @@ def serve(
     folder = None if config_file else (serving_dir or default_serving_dir())
     if folder is not None and not folder.is_dir():
         raise InputError(f"{folder}: no such folder; run `cabb run` first or name the serving directory")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it calls what loads a session deprecated
-    os.environ["TF_USE_LEGACY_KERAS"] = "1"
+    quiet_tensorflow()
 
     from rich.console import Console
 

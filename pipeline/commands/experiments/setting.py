@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from pipeline.quiet_tensorflow import quiet_tensorflow
 from schemas.errors import InputError
 from simulator.worlds import PRESETS
 
@@ -91,8 +91,7 @@ def configured(
     from pipeline.commands.run import parse_setting
     from pipeline.config import load_config
 
-    os.environ["TF_USE_LEGACY_KERAS"] = "1"
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    quiet_tensorflow()
     logging.getLogger("absl").setLevel(logging.ERROR)  # Transform warns of its own graph, once per lookup
     overrides: dict[str, Any] = dict(parse_setting(each) for each in settings)
     overrides["output"] = str(output.resolve())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
+from pipeline.quiet_tensorflow import quiet_tensorflow
 from schemas.errors import InputError
 
 if TYPE_CHECKING:
@@ -46,8 +46,7 @@ def command(run: Path, user: str | None, session: str | None, item: str | None, 
         raise InputError("name a click by --user (and --session, --item), or by --row")
     if row is not None and (session or item):
         raise InputError("--session and --item go with --user, not with --row")
-    os.environ["TF_USE_LEGACY_KERAS"] = "1"
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    quiet_tensorflow()
     from components.category_similarity.similarity import SimilarityTable
     from components.similarity_transform.labels import LabelSettings
     from experiments.click_explanation import example_of, find_click, numbered_click, values_of

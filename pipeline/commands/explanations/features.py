@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,8 @@ import click
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
+
+from pipeline.quiet_tensorflow import quiet_tensorflow
 
 PAGE_FILE = "feature_importance.html"
 RESULTS_FILE = "feature_importance.json"
@@ -46,8 +47,7 @@ def command(run: Path, output: Path | None, repeats: int, rows: int, seed: int) 
       cabb explain features
       cabb explain features --run my-results/runs/latest --repeats 10
     """
-    os.environ["TF_USE_LEGACY_KERAS"] = "1"
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    quiet_tensorflow()
     from components.run_report.results import write_whole
     from experiments.feature_importance.findings import findings
     from experiments.feature_importance.page import render
