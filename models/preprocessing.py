@@ -13,6 +13,7 @@ reads.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -97,18 +98,23 @@ def _ids(value, vocabulary, settings: PreprocessingSettings):
 
 
 def _lookup(value: tf.Tensor, vocabulary_file: tf.Tensor, oov_buckets: int):
-    table = tf.lookup.StaticVocabularyTable(
-        tf.lookup.TextFileInitializer(
-            vocabulary_file,
-            key_dtype=tf.string,
-            key_index=tf.lookup.TextFileIndex.WHOLE_LINE,
-            value_dtype=tf.int64,
-            value_index=tf.lookup.TextFileIndex.LINE_NUMBER,
-        ),
-        num_oov_buckets=oov_buckets,
-    )
+    # A table that is filled inside the function which looks values up is filled again by every call: each
+    # request would read the file. The path is symbolic only while the file is not written yet.
+    written = not tf.is_symbolic_tensor(vocabulary_file)
+    with tf.init_scope() if written else contextlib.nullcontext():
+        table = tf.lookup.StaticVocabularyTable(
+            tf.lookup.TextFileInitializer(
+                vocabulary_file,
+                key_dtype=tf.string,
+                key_index=tf.lookup.TextFileIndex.WHOLE_LINE,
+                value_dtype=tf.int64,
+                value_index=tf.lookup.TextFileIndex.LINE_NUMBER,
+            ),
+            num_oov_buckets=oov_buckets,
+        )
+        size = table.size()
     # The size that Transform records becomes the highest id + 1 after the shift.
-    return table.lookup(value) + 1, table.size() + 1
+    return table.lookup(value) + 1, size + 1
 
 
 def _sequence(value, vocabulary, settings: PreprocessingSettings) -> tf.Tensor:

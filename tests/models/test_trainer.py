@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -120,6 +121,19 @@ def test_what_is_served_is_what_was_trained(transformed, trained):
         description = json.load(file)
     assert set(description["raw_features"]) == set(serving)
     assert description["training_rows"] == ROWS
+
+
+def test_a_loaded_version_answers_when_its_files_are_gone(trained, tmp_path):
+    """As when a server's old version is removed: vocabularies are read on loading only."""
+    loaded, _, arguments = trained
+    copy = shutil.copytree(arguments.serving_model_dir, tmp_path / "1")
+    again = tf.saved_model.load(str(copy))
+    vocabularies = copy / "assets"
+    assert names.ITEM in os.listdir(vocabularies)
+    shutil.rmtree(vocabularies)
+    data = serving_rows()
+    for output, p in predictions(again, data).items():
+        np.testing.assert_array_equal(p, predictions(loaded, data)[output])
 
 
 def tensor(name, column):
