@@ -280,6 +280,8 @@ def _padded(name: str, values: Any, feature: Feature, rows: int) -> list[bytes]:
     length = feature.length
     if _is_one_value(values, feature):
         return (_bytes(name, values[:length]) + [b""] * (length - len(values))) * rows
+    if isinstance(values, np.ndarray) and values.shape[1:] == (length,):
+        return _bytes(name, values.ravel())
     if hasattr(values, "to_pylist"):
         values = values.to_pylist()
     elif isinstance(values, np.ndarray):
