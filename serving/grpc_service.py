@@ -25,13 +25,15 @@ from serving import tensors
 from serving.answers import Answers
 from serving.errors import CODE_OF_NUMBER, ServingError
 from serving.limits import ServingLimits
+from serving.receiving import BoundedReceiving
 from serving.servable import DEFAULT_SIGNATURE
 
 
 def grpc_server(answers: Answers, limits: ServingLimits) -> grpc.Server:
     """A server without a port that refuses with RESOURCE_EXHAUSTED what is beyond its limits."""
     server = grpc.server(
-        ThreadPoolExecutor(limits.workers, thread_name_prefix="predict"),
+        ThreadPoolExecutor(limits.max_requests, thread_name_prefix="predict"),
+        interceptors=[BoundedReceiving(limits)],
         maximum_concurrent_rpcs=limits.max_requests,
         options=[
             ("grpc.max_receive_message_length", limits.max_message_bytes),

@@ -27,6 +27,6 @@ class ServingLimits(Settings):
     batch_wait_ms: Annotated[float, Field(ge=0, le=1000)] = 0.0
     """How long a request waits for others to be computed with; 0 computes each alone."""
     request_timeout_s: Annotated[float, Field(gt=0)] = 30.0
-    """Longest computation, and longest silence of a REST client."""
+    """Longest computation, and how long a request may take to arrive."""
     poll_s: Annotated[float, Field(gt=0)] = 1.0
     """Seconds between two looks at the version directories."""

@@ -6,6 +6,7 @@ import http.client
 import json
 import resource
 import socket
+import threading
 import time
 
 import grpc
@@ -142,6 +143,46 @@ def test_too_many_calls_are_refused_and_long_ones_end(small, stub):
     assert grpc.StatusCode.DEADLINE_EXCEEDED in codes, "the server ends what takes too long"
     assert set(codes) <= {grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.DEADLINE_EXCEEDED}
     assert alive(small)
+
+
+def test_calls_that_never_send_their_request_take_no_worker_and_end(small):
+    asking = threading.Event()
+
+    def nothing():
+        asking.wait()
+        yield from ()
+
+    with grpc.insecure_channel(small.address) as channel:
+        predict = channel.stream_unary("/tensorflow.serving.PredictionService/Predict")
+        stalled = [predict.future(nothing()) for _ in range(SMALL.max_requests - 1)]
+        assert len(stalled) > SMALL.workers
+        try:
+            time.sleep(0.2)
+            assert alive(small)
+            time.sleep(SMALL.request_timeout_s)
+            assert alive(small)
+            assert {each.exception(10).code() for each in stalled} == {grpc.StatusCode.CANCELLED}
+        finally:
+            asking.set()
+
+
+def test_hundreds_of_connections_at_once(small):
+    before = peak_mb()
+    silent = [socket.create_connection(("127.0.0.1", small.port)) for _ in range(200)]
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    channels = [grpc.insecure_channel(small.address, options) for _ in range(100)]
+    asked = request(tiny_model.columns(2))
+    calls = [
+        prediction_service_pb2_grpc.PredictionServiceStub(each).Predict.future(asked, timeout=20)
+        for each in channels
+    ]
+    codes = {call.code() for call in calls}
+    assert grpc.StatusCode.OK in codes
+    assert codes <= {grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED}
+    assert alive(small), "while all are still connected"
+    assert peak_mb() - before < 100
+    for each in (*channels, *silent):
+        each.close()
 
 
 def test_it_listens_on_loopback_only(small):
