@@ -191,4 +191,7 @@ def _chosen(signature: meta_graph_pb2.SignatureDef, output_filter: Sequence[str]
 
 def _of_tensorflow(error: tf.errors.OpError) -> ServingError:
     code = CODE_OF_NUMBER.get(error.error_code, grpc.StatusCode.UNKNOWN)
-    return ServingError(code, error.message.splitlines()[0] if error.message else code.name)
+    # Python may put the operation's own history before what went wrong; the node's name comes after it.
+    lines = error.message.partition("\n\t [[")[0].split("\n")
+    said = lines[-1] if lines[0] == "Graph execution error:" else lines[0]
+    return ServingError(code, said.strip() or code.name)

@@ -107,7 +107,8 @@ def save(path: Path, bias: float = 0.0) -> None:
 
 
 def corrupt(path: Path, source: Path, how: str) -> None:
-    """A version that cannot be loaded: cut off, without variables, empty, or with a bad warm-up request."""
+    """A version that cannot be loaded: cut off, without variables or their values, empty, or with a bad
+    warm-up request."""
     staging = path.parent / f".staging-{uuid.uuid4().hex}"
     shutil.copytree(source, staging)
     if how == "truncated":
@@ -115,6 +116,8 @@ def corrupt(path: Path, source: Path, how: str) -> None:
         graph.write_bytes(graph.read_bytes()[:-200])
     elif how == "no variables":
         shutil.rmtree(staging / "variables")
+    elif how == "no values":
+        (staging / "variables" / "variables.data-00000-of-00001").write_bytes(b"")
     elif how == "empty":
         for each in staging.iterdir():
             shutil.rmtree(each) if each.is_dir() else os.remove(each)
