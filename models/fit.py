@@ -123,6 +123,7 @@ class Training:
             losses = self.model.losses_of(logits, labels)
         gradients = tape.gradient(losses[TOTAL_LOSS], [*self._dense_variables, *self._embedding_variables])
         n = len(self._dense_variables)
+        self._decay([v for g, v in zip(gradients[:n], self._dense_variables, strict=True) if g is not None])
         for optimizer, part, variables in (
             (self._dense, gradients[:n], self._dense_variables),
             (self._embedding, gradients[n:], self._embedding_variables),
@@ -139,6 +140,15 @@ class Training:
             labels[names.ROW_WEIGHT],
         )
         self._mean_losses.update_state(tf.stack([losses[name] for name in self._loss_names]))
+
+    def _decay(self, variables: list[tf.Variable]) -> None:
+        """Takes their share from the weights of dense layers, biases apart, at this step of the schedule."""
+        settings = self._settings
+        if settings.weight_decay:
+            rate = self._dense.learning_rate(self._dense.iterations) / settings.dense_learning_rate
+            for variable in variables:
+                if len(variable.shape) > 1:
+                    variable.assign_sub(settings.weight_decay * rate * variable)
 
     @tf.function
     def _step_of_both(self, batch: Rows, held_out: Rows) -> None:

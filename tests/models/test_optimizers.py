@@ -1,8 +1,12 @@
-"""Embedding tables learn at the rate that the settings name."""
+"""Weights move at the rates that the settings name."""
 
 import numpy as np
 import tensorflow as tf
 
+from models import features as names
+from models.feature_space import NUMERIC, FeatureSpace
+from models.fit import Training
+from models.inputs import TrainingRows
 from models.optimizers import optimizers
 from models.settings import ModelSettings
 
@@ -26,3 +30,26 @@ def test_embeddings_learn_in_their_first_steps_only():
     np.testing.assert_allclose(rates.max(axis=1), peaks, rtol=1e-5)
     assert (rates[1, :9] > 0).all() and not rates[1, 9:].any()
     assert (rates[0, :29] > 0).all() and (np.diff(rates[0, 6:]) < 0).all()
+
+
+def test_weights_of_dense_layers_decay_by_their_share_and_nothing_else_does():
+    steps = 5
+    settings = ModelSettings(
+        batch_size=8, epochs=1, warmup_share=0, weight_decay=0.1, attention_units=(), log_every_steps=steps
+    )
+    still = {"dense_learning_rate": 1e-12, "embedding_learning_rate": 1e-12}
+    rng = np.random.default_rng(0)
+    features = {
+        names.ITEM: rng.integers(0, 9, 40),
+        NUMERIC: rng.normal(size=(40, 3)).astype(np.float32),
+    }
+    labels = {name: (rng.random(40) < 0.5).astype(np.float32) for name in (*names.LABELS, *names.WEIGHTS)}
+    space = FeatureSpace({names.ITEM: 9}, ("a", "b", "c"), {})
+    rows = TrainingRows.of_arrays(features, labels)
+    training = Training(settings.model_copy(update=still), space, rows)
+    before = [variable.numpy() for variable in training.model.trainable_variables]
+    training.run()
+    left = np.prod([1 - settings.weight_decay * (1 - (step + 1) / steps) for step in range(steps)])
+    for variable, start in zip(training.model.trainable_variables, before, strict=True):
+        dense = len(variable.shape) > 1 and "embedding" not in variable.name
+        np.testing.assert_allclose(variable.numpy(), start * (left if dense else 1), atol=1e-6)
