@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 
+from components.run_report.results import FORMAT
 from experiments.feature_importance.findings import findings
 from experiments.feature_importance.permutation import Sums
 from models import features as names
@@ -97,7 +98,7 @@ def run(tmp_path_factory):
     (home / "results.json").write_text(
         json.dumps(
             {
-                "format": 1,
+                "format": FORMAT,
                 "run": {"name": "made up", "key": "k"},
                 "verdict": {"path": None},
                 "lineage": lineage,
