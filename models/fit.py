@@ -61,11 +61,12 @@ class Training:
             for passes in (settings.epochs, settings.embedding_epochs)
         )
         self.steps = min(steps, max_steps) if max_steps else steps
+        self._embedding_steps = min(embedding_steps, self.steps)
         self.model: ConversionModel = registry.create(settings, space.with_base_rate(rows.base_rate))
         features, labels = next(iter(self._batches(0)))
         self.model(features)
         self._loss_names = tuple(self.model.losses_of(self.model.logits(features, training=False), labels))
-        self._dense, self._embedding = optimizers(settings, self.steps, min(embedding_steps, self.steps))
+        self._dense, self._embedding = optimizers(settings, self.steps, self._embedding_steps)
         tables = [layer for layer in self.model.submodules if isinstance(layer, tf_keras.layers.Embedding)]
         chosen = {id(v) for layer in tables for v in layer.trainable_variables}
         self._embedding_variables = [v for v in self.model.trainable_variables if id(v) in chosen]
@@ -91,20 +92,21 @@ class Training:
         batches = iter(self._batches(first))
 
         @tf.function
-        def advance(steps):
+        def advance(steps, embeddings):
             for _ in tf.range(steps):
-                self._step(next(batches))
+                self._step(next(batches), embeddings)
 
         window = self._settings.log_every_steps
         held = self._held_out_batches(first // window * -(-window // _OUTER_EVERY)) if self._outer else None
         for start in range(first, self.steps, window):
             end = min(start + window, self.steps)
+            embeddings = start < self._embedding_steps
             if held is None:
-                advance(tf.constant(end - start))
+                advance(tf.constant(end - start), embeddings)
             else:
                 for inner in range(start, end, _OUTER_EVERY):
-                    advance(tf.constant(min(_OUTER_EVERY, end - inner) - 1))
-                    self._step_of_both(next(batches), next(held))
+                    advance(tf.constant(min(_OUTER_EVERY, end - inner) - 1), embeddings)
+                    self._step_of_both(next(batches), next(held), embeddings)
             values = self._window()
             if not np.isfinite(values[TOTAL_LOSS]):
                 raise diverged(self._settings, f"the loss was {values[TOTAL_LOSS]} at step {end}")
@@ -116,21 +118,24 @@ class Training:
         settings = self._settings
         return self._rows.batches(settings.batch_size, settings.epochs, settings.seed, skip)
 
-    def _step(self, batch: Rows) -> None:
+    def _step(self, batch: Rows, embeddings: bool) -> None:
+        """An update of the weights; of embedding tables too, or of all others only."""
         features, labels = batch
+        tables = self._embedding_variables if embeddings else []
         with tf.GradientTape() as tape:
             logits = self.model.logits(features, training=True)
             losses = self.model.losses_of(logits, labels)
-        gradients = tape.gradient(losses[TOTAL_LOSS], [*self._dense_variables, *self._embedding_variables])
+        gradients = tape.gradient(losses[TOTAL_LOSS], [*self._dense_variables, *tables])
         n = len(self._dense_variables)
-        self._decay([v for g, v in zip(gradients[:n], self._dense_variables, strict=True) if g is not None])
         for optimizer, part, variables in (
             (self._dense, gradients[:n], self._dense_variables),
-            (self._embedding, gradients[n:], self._embedding_variables),
+            (self._embedding, gradients[n:], tables),
         ):
             # A variable that no loss reaches (lambda 0, say) has no gradient and stays as it is.
             pairs = [(g, v) for g, v in zip(part, variables, strict=True) if g is not None]
             if pairs:
+                if optimizer is self._dense:
+                    self._decay([variable for _, variable in pairs])
                 optimizer.apply_gradients(pairs)
         # Predictions made before the update: in one pass their NE is of rows not seen before.
         p = self.model.probabilities(logits)
@@ -151,13 +156,13 @@ class Training:
                     variable.assign_sub(settings.weight_decay * rate * variable)
 
     @tf.function
-    def _step_of_both(self, batch: Rows, held_out: Rows) -> None:
+    def _step_of_both(self, batch: Rows, held_out: Rows, embeddings: bool) -> None:
         """A training step, and a step of lambda down the conversion loss of held-out rows after it."""
         with tf.GradientTape() as tape:
             cabb = self.model.losses_of(self.model.logits(batch[0], training=False), batch[1])["loss_cabb"]
         # Tables are left out: their gradients are sparse, and what matters for the balance is shared above.
         inner = tape.gradient(cabb, self._dense_variables)
-        self._step(batch)
+        self._step(batch, embeddings)
         features, labels = held_out
         label = labels[self._label_of_output[names.P_CONVERSION]]
         with tf.GradientTape() as tape:

@@ -30,11 +30,11 @@ def find_outages(train: Sequence[Path], evaluation: Sequence[Path]) -> tuple[Out
         train, evaluation: Parquet files of session rows (schemas.events.SESSION_COLUMNS). How many purchases
             clicks lead to is learned from the training split.
     """
-    hours = _by_hour([*train, *evaluation])
-    learned = _by_hour(train).select(pl.sum("clicks", "buyers"))
-    clicks, buyers = learned.row(0)
+    learned = _by_hour(train)
+    clicks, buyers = learned.select(pl.sum("clicks", "buyers")).row(0)
     if not clicks:
         return ()
+    hours = pl.concat([learned, _by_hour(evaluation)]).group_by("hour").sum().sort("hour")
     silent = (
         hours.with_columns(run=(pl.col("buyers") > 0).cum_sum())
         .filter(pl.col("buyers") == 0)
@@ -64,6 +64,5 @@ def _by_hour(paths: Sequence[Path]) -> pl.DataFrame:
             clicks=pl.col("is_click").sum().cast(pl.Int64),
             buyers=pl.struct("user_id", "session_id").filter(pl.col("bought")).n_unique().cast(pl.Int64),
         )
-        .sort("hour")
         .collect()
     )
