@@ -39,16 +39,18 @@ class MonotoneMap:
 
     def __call__(self, p: tf.Tensor) -> tf.Tensor:
         """Probabilities of any shape -> calibrated ones, float32; NaN stays NaN."""
-        inside = tf.clip_by_value(p, sums.EPSILON, 1 - sums.EPSILON)
+        # In float64, because a float32 logarithm differs in its last digit with a score's place in the batch:
+        # equal scores would part.
+        inside = tf.clip_by_value(tf.cast(p, tf.float64), sums.EPSILON, 1 - sums.EPSILON)
         z = tf.math.log(inside) - tf.math.log1p(-inside)
-        x, y = tf.constant(self.x, tf.float32), tf.constant(self.y, tf.float32)
+        x, y = tf.constant(self.x, tf.float64), tf.constant(self.y, tf.float64)
         rises = np.append(np.diff(self.y), 0.0) / np.append(np.diff(self.x), 1.0)
         # Segment 0 lies before the first point, segment i between points i - 1 and i.
         segment = tf.reshape(tf.searchsorted(x, tf.reshape(z, [-1])), tf.shape(z))
         point = tf.maximum(segment - 1, 0)
-        slopes = tf.constant([self.slope, *rises[:-1], self.slope], tf.float32)
+        slopes = tf.constant([self.slope, *rises[:-1], self.slope], tf.float64)
         value = tf.gather(y, point) + tf.gather(slopes, segment) * (z - tf.gather(x, point))
-        return tf.where(tf.math.is_nan(p), p, tf.sigmoid(value))
+        return tf.where(tf.math.is_nan(p), p, tf.cast(tf.sigmoid(value), tf.float32))
 
 
 def fit_map(kind: str, label: np.ndarray, p: np.ndarray, weight: np.ndarray | None = None) -> MonotoneMap:
