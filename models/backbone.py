@@ -6,9 +6,11 @@ import tensorflow as tf
 import tensorflow_recommenders as tfrs
 import tf_keras
 
+from models import features as names
 from models.feature_space import NUMERIC, PADDING_ID, FeatureSpace
 from models.layers.din import DIN
 from models.layers.mlp import MLP
+from models.layers.piecewise_linear import PiecewiseLinear
 from models.settings import ModelSettings
 
 
@@ -35,10 +37,28 @@ class Embeddings(tf_keras.layers.Layer):
         return self._tables[name](ids)
 
 
+class IdRates(tf_keras.layers.Layer):
+    """`RowStatistics.id_scores` of a row's ids, features -> [batch, categorical inputs]: how often training
+    rows with an id converted. Embeddings learn little of it from ids with few rows."""
+
+    def __init__(self, settings: ModelSettings, space: FeatureSpace, **kwargs):
+        super().__init__(**kwargs)
+        label = settings.label_of_output()[names.P_CONVERSION]
+        self._tables = {
+            name: tf.Variable(
+                space.statistics.id_scores(name, size, label), trainable=False, name=f"rate_{name}"
+            )
+            for name, size in sorted(space.cardinality.items())
+        }
+
+    def call(self, features: dict[str, tf.Tensor]) -> tf.Tensor:
+        return tf.stack([tf.gather(table, features[name]) for name, table in self._tables.items()], axis=1)
+
+
 class Backbone(tf_keras.layers.Layer):
     """Transformed features -> representation [batch, bottom_units[-1]].
 
-    x0 = [embeddings, numeric, DIN(candidate; recent items)]
+    x0 = [embeddings, rates of ids, numeric, numeric by pieces, DIN(candidate; recent items)]
     x_{l+1} = x0 * (U V' x_l + b) + x_l      (DCN-v2, Wang et al. 2021; tfrs.layers.dcn.Cross, low rank)
     out = MLP(x_L)
     """
@@ -47,6 +67,11 @@ class Backbone(tf_keras.layers.Layer):
         super().__init__(**kwargs)
         self._space = space
         self.embeddings = Embeddings(settings, space, name="embeddings")
+        self._rates = IdRates(settings, space, name="rates") if space.statistics else None
+        self._pieces = None
+        if space.statistics and settings.numeric_bins:
+            edges = space.statistics.edges(settings.numeric_bins)
+            self._pieces = PiecewiseLinear(edges, name="pieces")
         self._attention = DIN(settings.attention_units, name="din") if settings.attention_units else None
         self._crosses = [
             tfrs.layers.dcn.Cross(projection_dim=settings.cross_projection, name=f"cross_{i}")
@@ -57,6 +82,10 @@ class Backbone(tf_keras.layers.Layer):
     def call(self, features: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         embedded = {name: self.embeddings(features[name], name) for name in sorted(self._space.cardinality)}
         parts = [*embedded.values(), features[NUMERIC]]
+        if self._rates is not None:
+            parts.append(self._rates(features))
+        if self._pieces is not None:
+            parts.append(self._pieces(features[NUMERIC]))
         if self._attention is not None:
             sequences = sorted(self._space.sequences.items())
             query = tf.concat([embedded[shared] for _, shared in sequences], axis=-1)

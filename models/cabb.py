@@ -30,13 +30,13 @@ class Cabb(ConversionModel):
         super().__init__(settings, space)
         self._bottom = Backbone(settings, space, name="bottom")
         self._heads = {
-            output: Head(settings.head_units, space.base_rate.get(label, 0.5), name=output)
+            output: Head(settings.head_units, space.base_rate(label), name=output)
             for output, label in ((names.P_CABA, names.Y_CABA), (names.P_CABB, names.Y_CABB))
         }
         self.balance = TaskBalance(settings.lambda_cabb, name="balance")
         self._conversion = None
         if settings.conversion_score == "head":
-            rate = space.base_rate.get(names.Y_ANY, 0.5)
+            rate = space.base_rate(names.Y_ANY)
             self._conversion = Head(settings.conversion_units, rate, name=names.P_CONVERSION)
 
     def logits(self, features, training=False):

@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from models import features
+from models.row_statistics import RowStatistics
 
 if TYPE_CHECKING:
     import tensorflow_transform as tft
@@ -34,18 +35,22 @@ class FeatureSpace:
       numeric: names of the columns of the NUMERIC vector.
       sequences: sequence input -> categorical input whose ids it shares.
       sequence_length: entries of a sequence, padded with PADDING_ID at the end.
-      base_rate: mean training label of each label, the starting point of the heads' biases.
+      statistics: of the training rows; None: not known yet.
     """
 
     cardinality: dict[str, int]
     numeric: tuple[str, ...]
     sequences: dict[str, str]
     sequence_length: int = features.SEQUENCE_LENGTH
-    base_rate: dict[str, float] = dataclasses.field(default_factory=dict)
+    statistics: RowStatistics | None = None
 
-    def with_base_rate(self, base_rate: dict[str, float]) -> FeatureSpace:
-        """The same inputs over rows with these mean labels."""
-        return dataclasses.replace(self, base_rate=dict(base_rate))
+    def base_rate(self, label: str) -> float:
+        """Mean training label, the starting point of a head's bias; 1/2 if it is not known."""
+        return self.statistics.base_rate.get(label, 0.5) if self.statistics else 0.5
+
+    def over(self, statistics: RowStatistics) -> FeatureSpace:
+        """The same inputs of rows with these statistics."""
+        return dataclasses.replace(self, statistics=statistics)
 
     @classmethod
     def of_transform(cls, transform: tft.TFTransformOutput) -> FeatureSpace:

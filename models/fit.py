@@ -62,7 +62,7 @@ class Training:
         )
         self.steps = min(steps, max_steps) if max_steps else steps
         self._embedding_steps = min(embedding_steps, self.steps)
-        self.model: ConversionModel = registry.create(settings, space.with_base_rate(rows.base_rate))
+        self.model: ConversionModel = registry.create(settings, space.over(rows.statistics))
         features, labels = next(iter(self._batches(0)))
         self.model(features)
         self._loss_names = tuple(self.model.losses_of(self.model.logits(features, training=False), labels))

@@ -13,6 +13,8 @@ import numpy as np
 import tensorflow as tf
 
 from models import features as names
+from models.feature_space import NUMERIC
+from models.row_statistics import RowStatistics
 from schemas.errors import InputError
 
 Rows = tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]
@@ -43,13 +45,16 @@ class TrainingRows:
 
     Attributes:
       blocks: dataset of Rows, the same on every pass.
-      rows: how many there are.
-      base_rate: mean of each label and credit under the rows' weights.
+      statistics: of all of them.
     """
 
     blocks: tf.data.Dataset
-    rows: int
-    base_rate: dict[str, float]
+    statistics: RowStatistics
+
+    @property
+    def rows(self) -> int:
+        """How many there are."""
+        return self.statistics.rows
 
     @classmethod
     def of_files(cls, files: Sequence[str], spec: Mapping[str, tf.io.FixedLenFeature]) -> TrainingRows:
@@ -66,17 +71,18 @@ class TrainingRows:
         if sum(tf.io.gfile.stat(path).length for path in files) <= _KEPT_BYTES:
             blocks = looked_at = blocks.cache()
         else:
-            looked_at = _blocks(files, {name: spec[name] for name in wanted})
-        rows, base_rate = _summary(looked_at)
-        if not rows or not all(map(np.isfinite, base_rate.values())):
+            counted = {name: each for name, each in spec.items() if name in wanted or _is_id(each)}
+            looked_at = _blocks(files, counted)
+        statistics = _statistics(blocks, looked_at)
+        if not statistics.rows or not all(map(np.isfinite, statistics.base_rate.values())):
             raise InputError(f"no training rows with weight in {len(files)} files of transformed examples")
-        return cls(blocks, rows, base_rate)
+        return cls(blocks, statistics)
 
     @classmethod
     def of_arrays(cls, features: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray]) -> TrainingRows:
         """Arrays [rows, ...] by name, as models.preprocessing gives them."""
         blocks = tf.data.Dataset.from_tensors((dict(features), dict(labels)))
-        return cls(blocks, *_summary(blocks))
+        return cls(blocks, _statistics(blocks, blocks))
 
     def batches(self, batch_size: int, epochs: int, seed: int, skip: int = 0) -> tf.data.Dataset:
         """Rows of every epoch in an order that `seed` decides, `batch_size` at a time; only the last batch of
@@ -127,18 +133,12 @@ def _label_names(spec: Mapping[str, tf.io.FixedLenFeature]) -> tuple[str, ...]:
     return (*names.LABELS, *names.WEIGHTS, *filter(names.is_credit, spec))
 
 
-def _summary(blocks: tf.data.Dataset) -> tuple[int, dict[str, float]]:
-    """Number of rows, and the mean of every label and credit under their weights (NaN without weight)."""
-    order = sorted(name for name in blocks.element_spec[1] if name not in names.WEIGHTS)
+def _is_id(spec: tf.io.FixedLenFeature) -> bool:
+    return spec.dtype == tf.int64 and not spec.shape
 
-    def add(total, rows):
-        labels = rows[1]
-        weight = tf.cast(labels[names.ROW_WEIGHT], tf.float64)
-        sums = [tf.reduce_sum(weight * tf.cast(labels[name], tf.float64)) for name in order]
-        return total + tf.stack([tf.cast(tf.size(weight), tf.float64), tf.reduce_sum(weight), *sums])
 
-    count, weight, *sums = blocks.reduce(tf.zeros([2 + len(order)], tf.float64), add).numpy()
-    return int(count), {
-        name: float(total / weight) if weight > 0 else float("nan")
-        for name, total in zip(order, sums, strict=True)
-    }
+def _statistics(blocks: tf.data.Dataset, counted: tf.data.Dataset) -> RowStatistics:
+    """Of the rows of `counted`; numbers are those of the first block, of users in order of a hash."""
+    first = next(iter(blocks.take(1)), None)
+    numbers = first[0][NUMERIC].numpy() if first else np.zeros([0, 0], np.float32)
+    return RowStatistics.of(counted.as_numpy_iterator(), numbers)

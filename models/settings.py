@@ -44,6 +44,8 @@ class ModelSettings(Settings):
 
     # The shape of the network.
     embedding_size: int = Field(16, ge=1)
+    numeric_bins: int = Field(8, ge=0)
+    """Quantile bins of a number's piecewise linear encoding; 0: without."""
     attention_units: tuple[int, ...] = (32,)
     """Hidden layers of DIN's scorer; empty turns the user's recent items off."""
     cross_layers: int = Field(2, ge=0)

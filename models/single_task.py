@@ -24,7 +24,7 @@ class SingleTask(ConversionModel):
     def __init__(self, settings: ModelSettings, space: FeatureSpace):
         super().__init__(settings, space)
         self._bottom = Backbone(settings, space, name="bottom")
-        self._head = Head(settings.head_units, space.base_rate.get(self.label, 0.5), name="score")
+        self._head = Head(settings.head_units, space.base_rate(self.label), name="score")
 
     def logits(self, features, training=False):
         return {"score": self._head(self._bottom(features, training=training))}

@@ -209,7 +209,7 @@ def export(trained: Trained, transform: tft.TFTransformOutput, directory: str) -
         "numeric": list(model.space.numeric),
         "sequence_length": model.space.sequence_length,
         "training_rows": trained.rows,
-        "base_rate": model.space.base_rate,
+        "base_rate": model.space.statistics.base_rate,
         "calibration": {output: dataclasses.asdict(each) for output, each in trained.calibration.items()},
     }
     tf.io.gfile.makedirs(os.path.join(directory, os.path.dirname(DESCRIPTION_FILE)))

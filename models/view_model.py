@@ -32,7 +32,7 @@ class CreditParts(tf_keras.layers.Layer):
         self._heads = {
             output: Head(
                 settings.conversion_units,
-                space.base_rate.get(column(settings.primary_view), 0.5),
+                space.base_rate(column(settings.primary_view)),
                 name=output,
             )
             for output, column in PART_OF_OUTPUT.items()
@@ -57,7 +57,7 @@ class ViewModel(ConversionModel):
 
     def base_rate(self, label: str) -> float:
         """Mean training label, where a head starts."""
-        return self.space.base_rate.get(label, 0.5)
+        return self.space.base_rate(label)
 
     def label_view(self, view: str) -> str:
         """The view whose credit a view's task is trained on."""

@@ -9,13 +9,19 @@ from models import features as names
 from models import registry
 from models.feature_space import NUMERIC, FeatureSpace, numeric_names
 from models.metrics import sums
+from models.row_statistics import RowStatistics
 from models.settings import ModelSettings
 
 SPACE = FeatureSpace(
     cardinality={names.ITEM: 9, names.LEAF: 5},
     numeric=numeric_names(),
     sequences=dict(names.SEQUENCES),
-    base_rate={names.Y_CABA: 0.1, names.Y_CABB: 0.2, names.Y_ANY: 0.25},
+    statistics=RowStatistics(
+        rows=100,
+        base_rate={names.Y_CABA: 0.1, names.Y_CABB: 0.2, names.Y_ANY: 0.25},
+        by_id={names.ITEM: np.ones([4, 9]), names.LEAF: np.ones([4, 5])},
+        numbers=np.zeros([1, len(numeric_names())], np.float32),
+    ),
 )
 
 

@@ -5,6 +5,7 @@ import pytest
 
 from models import features as names
 from models import inputs
+from models.feature_space import NUMERIC
 
 ROWS = 50
 
@@ -15,7 +16,8 @@ def rows(monkeypatch):
     y = (np.arange(ROWS) % 3 == 0).astype(np.float32)
     weight = np.where(np.arange(ROWS) < 25, 2.0, 1.0).astype(np.float32)
     return inputs.TrainingRows.of_arrays(
-        {"x": np.arange(ROWS, dtype=np.int32)}, {names.Y_ANY: y, names.ROW_WEIGHT: weight, names.ALPHA: y}
+        {"x": np.arange(ROWS, dtype=np.int32), NUMERIC: np.arange(ROWS, dtype=np.float32)[:, None]},
+        {names.Y_ANY: y, names.ROW_WEIGHT: weight, names.ALPHA: y},
     )
 
 
@@ -39,4 +41,4 @@ def test_labels_travel_with_their_rows_and_rates_are_weighted(rows):
     for features, labels in rows.batches(8, epochs=1, seed=1):
         np.testing.assert_array_equal(labels[names.Y_ANY], features["x"].numpy() % 3 == 0)
     assert rows.rows == ROWS
-    assert rows.base_rate == {names.Y_ANY: pytest.approx((2 * 9 + 8) / 75)}
+    assert rows.statistics.base_rate == {names.Y_ANY: pytest.approx((2 * 9 + 8) / 75)}

@@ -19,7 +19,6 @@ SPACE = FeatureSpace(
     cardinality={names.ITEM: 9, names.LEAF: 5},
     numeric=numeric_names(),
     sequences=dict(names.SEQUENCES),
-    base_rate={column: 0.3 for column in names.credit_columns(VIEWS)},
 )
 
 

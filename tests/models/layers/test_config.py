@@ -11,6 +11,7 @@ from models.layers.fusion import KnowledgeFusion
 from models.layers.gates import FeatureGate, Gate, SelfGate
 from models.layers.head import Head
 from models.layers.mlp import MLP
+from models.layers.piecewise_linear import PiecewiseLinear
 
 ROW = tf.constant([[0.5, -1.0, 2.0]])
 HISTORY = tf.constant([[1.0, 0.0, 2.0], [0.0, 0.5, 0.0]])
@@ -19,6 +20,7 @@ OWNER = tf.constant([0, 0])
 CASES = [
     (MLP((4, 2)), (ROW,)),
     (MLP(()), (ROW,)),
+    (PiecewiseLinear(((-1.0, 0.0, 2.0), (0.0, 1.0), (0.0, 1.0, 4.0, 5.0))), (ROW,)),
     (Head((3,), base_rate=0.07), (ROW,)),
     (Experts(2, (3,), normalized=True), (ROW,)),
     (Gate(2), (ROW,)),
