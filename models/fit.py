@@ -147,13 +147,15 @@ class Training:
         self._mean_losses.update_state(tf.stack([losses[name] for name in self._loss_names]))
 
     def _decay(self, variables: list[tf.Variable]) -> None:
-        """Takes their share from the weights of dense layers, biases apart, at this step of the schedule."""
+        """Takes this step's share from the weights of dense layers, biases apart; on average over the steps
+        the schedule is at half its peak."""
         settings = self._settings
         if settings.weight_decay:
             rate = self._dense.learning_rate(self._dense.iterations) / settings.dense_learning_rate
+            share = settings.weight_decay * rate / (self.steps / 2)
             for variable in variables:
                 if len(variable.shape) > 1:
-                    variable.assign_sub(settings.weight_decay * rate * variable)
+                    variable.assign_sub(share * variable)
 
     @tf.function
     def _step_of_both(self, batch: Rows, held_out: Rows, embeddings: bool) -> None:

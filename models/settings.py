@@ -145,9 +145,9 @@ class ModelSettings(Settings):
     """Adam, for everything but embeddings."""
     embedding_learning_rate: float = Field(1e-2, gt=0)
     """Adagrad with sparse updates, for embeddings."""
-    weight_decay: float = Field(1.5e-3, ge=0, lt=1)
-    """Share that a step at the peak of the schedule takes from the weights of dense layers, whatever their
-    gradient (decoupled weight decay, Loshchilov & Hutter 2019)."""
+    weight_decay: float = Field(1.0, ge=0)
+    """Decoupled weight decay (Loshchilov & Hutter 2019) of a whole training: weights of dense layers that no
+    gradient moves end at exp(-weight_decay) of their start, however many steps there are."""
     warmup_share: float = Field(0.05, ge=0, lt=1)
     """Share of the steps over which learning rates rise from 0; after it they fall linearly to 0."""
     log_every_steps: int = Field(20, ge=1)
