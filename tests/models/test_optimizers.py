@@ -49,7 +49,8 @@ def test_weights_of_dense_layers_decay_by_their_share_and_nothing_else_does():
     training = Training(settings.model_copy(update=still), space, rows)
     before = [variable.numpy() for variable in training.model.trainable_variables]
     training.run()
-    left = np.prod([1 - settings.weight_decay * (1 - (step + 1) / steps) for step in range(steps)])
+    shares = settings.weight_decay / (steps / 2) * (1 - np.arange(1, steps + 1) / steps)
+    left = np.prod(1 - shares)
     for variable, start in zip(training.model.trainable_variables, before, strict=True):
         dense = len(variable.shape) > 1 and "embedding" not in variable.name
         np.testing.assert_allclose(variable.numpy(), start * (left if dense else 1), atol=1e-6)
