@@ -138,7 +138,10 @@ def _is_id(spec: tf.io.FixedLenFeature) -> bool:
 
 
 def _statistics(blocks: tf.data.Dataset, counted: tf.data.Dataset) -> RowStatistics:
-    """Of the rows of `counted`; numbers are those of the first block, of users in order of a hash."""
-    first = next(iter(blocks.take(1)), None)
-    numbers = first[0][NUMERIC].numpy() if first else np.zeros([0, 0], np.float32)
-    return RowStatistics.of(counted.as_numpy_iterator(), numbers)
+    """Of the rows of `counted`, which may hold fewer features than `blocks`; numbers are those of the first
+    block, whose rows are of users in order of a hash."""
+    found = RowStatistics.of(counted.as_numpy_iterator())
+    if not found.rows:
+        return found
+    features, _ = next(iter(blocks.take(1)))
+    return dataclasses.replace(found, numbers=features[NUMERIC].numpy())

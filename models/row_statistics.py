@@ -33,13 +33,12 @@ class RowStatistics:
     rows: int
     base_rate: dict[str, float]
     by_id: dict[str, np.ndarray]
-    numbers: np.ndarray
+    numbers: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros([0, 0], np.float32))
 
     @classmethod
-    def of(
-        cls, blocks: Iterable[tuple[dict[str, np.ndarray], dict[str, np.ndarray]]], numbers: np.ndarray
-    ) -> RowStatistics:
-        """Of (features, labels), [rows, ...] each, block by block; features [rows] of integers are ids."""
+    def of(cls, blocks: Iterable[tuple[dict[str, np.ndarray], dict[str, np.ndarray]]]) -> RowStatistics:
+        """All but `numbers`, of (features, labels), [rows, ...] each, block by block; features [rows] of
+        integers are ids."""
         rows, total, by_id = 0, np.zeros(0), {}
         for features, labels in blocks:
             weight = labels[names.ROW_WEIGHT].astype(np.float64)
@@ -51,9 +50,9 @@ class RowStatistics:
                     found = np.stack([np.bincount(ids, each) for each in weights])
                     by_id[name] = _added(by_id.get(name, np.zeros([len(weights), 0])), found)
         if not rows:
-            return cls(0, {}, {}, numbers)
+            return cls(0, {}, {})
         rates = total[1:] / total[0] if total[0] > 0 else np.full(len(order), np.nan)
-        return cls(rows, dict(zip(order, rates.tolist(), strict=True)), by_id, numbers)
+        return cls(rows, dict(zip(order, rates.tolist(), strict=True)), by_id)
 
     def id_scores(self, name: str, ids: int, label: str) -> np.ndarray:
         """Smoothed log odds of a label by id of a categorical input, standardised over rows, float32 [ids].

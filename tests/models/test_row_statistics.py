@@ -38,7 +38,7 @@ def of(rows, *cuts):
         tuple({name: values[a:b] for name, values in part.items()} for part in (features, labels))
         for a, b in pairwise(edges)
     ]
-    return RowStatistics.of(blocks, features["numeric"])
+    return RowStatistics.of(blocks)
 
 
 def test_scores_are_smoothed_log_odds_and_rare_ids_share_one(rows):
@@ -79,7 +79,7 @@ def test_a_label_without_positives_and_rows_without_weight_stay_finite(rows):
 
 def test_edges_are_distinct_quantiles(rows):
     numbers = np.column_stack([np.arange(1000), np.arange(1000) % 2, np.full(1000, 3.0)]).astype(np.float32)
-    deciles, flag, constant = RowStatistics(1000, {}, {}, numbers).edges(10)
+    deciles, flag, constant = RowStatistics(1000, {}, {}, numbers=numbers).edges(10)
     np.testing.assert_allclose(deciles, np.linspace(0, 999, 11), atol=1)
     assert flag == (0.0, 1.0)
     assert constant == (3.0,)
