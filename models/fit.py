@@ -22,6 +22,9 @@ from schemas.errors import InputError
 _OUTER_EVERY = 5
 """Training steps to one step of a bilevel lambda."""
 _FOREVER = 1_000_000
+_DECAY_STEPS = 1000
+"""Shorter trainings decay by less, in proportion: a step of Adam moves a weight by its rate at most, and decay
+must not undo it."""
 _SCORED_ROWS = 8192
 
 OnWindow = Callable[[int, dict[str, float]], None]
@@ -152,7 +155,7 @@ class Training:
         settings = self._settings
         if settings.weight_decay:
             rate = self._dense.learning_rate(self._dense.iterations) / settings.dense_learning_rate
-            share = settings.weight_decay * rate / (self.steps / 2)
+            share = settings.weight_decay * rate / (max(self.steps, _DECAY_STEPS) / 2)
             for variable in variables:
                 if len(variable.shape) > 1:
                     variable.assign_sub(share * variable)

@@ -149,7 +149,8 @@ class ModelSettings(Settings):
     millions of clicks can afford 1e-2."""
     weight_decay: float = Field(1.0, ge=0)
     """Decoupled weight decay (Loshchilov & Hutter 2019) of a whole training: weights of dense layers that no
-    gradient moves end at exp(-weight_decay) of their start, however many steps there are."""
+    gradient moves end at exp(-weight_decay) of their start, however many steps there are from 1,000 on; with
+    fewer they keep more."""
     warmup_share: float = Field(0.05, ge=0, lt=1)
     """Share of the steps over which learning rates rise from 0; after it they fall linearly to 0."""
     log_every_steps: int = Field(20, ge=1)

@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from models import features as names
+from models import fit
 from models.feature_space import NUMERIC, FeatureSpace
 from models.fit import Training
 from models.inputs import TrainingRows
@@ -32,8 +33,9 @@ def test_embeddings_learn_in_their_first_steps_only():
     assert (rates[0, :29] > 0).all() and (np.diff(rates[0, 6:]) < 0).all()
 
 
-def test_weights_of_dense_layers_decay_by_their_share_and_nothing_else_does():
+def test_weights_of_dense_layers_decay_by_their_share_and_nothing_else_does(monkeypatch):
     steps = 5
+    monkeypatch.setattr(fit, "_DECAY_STEPS", 4)
     settings = ModelSettings(
         batch_size=8, epochs=1, warmup_share=0, weight_decay=0.1, attention_units=(), log_every_steps=steps
     )
