@@ -23,8 +23,8 @@ _OUTER_EVERY = 5
 """Training steps to one step of a bilevel lambda."""
 _FOREVER = 1_000_000
 _DECAY_STEPS = 1000
-"""Shorter trainings decay by less, in proportion: a step of Adam moves a weight by its rate at most, and decay
-must not undo it."""
+"""Shorter trainings decay by less, in proportion: a step of Adam moves a weight by its rate at most, and
+decay must not undo it."""
 _SCORED_ROWS = 8192
 
 OnWindow = Callable[[int, dict[str, float]], None]
