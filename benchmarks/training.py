@@ -66,11 +66,12 @@ def space():
 
 def run_cabb(rows: int) -> float:
     """The product's own loop."""
+    from models import features as names
     from models.fit import Training
     from models.inputs import TrainingRows
     from models.settings import ModelSettings
 
-    training = Training(ModelSettings(epochs=1), space(), TrainingRows.of_arrays(*made(rows)))
+    training = Training(ModelSettings(epochs=1), space(), TrainingRows.of_arrays(*made(rows), names.Y_ANY))
     seen: list[tuple[int, float]] = []
     training.run(lambda step, values: seen.append((step, time.process_time())))
     (first, begin), (last, end) = seen[0], seen[-1]

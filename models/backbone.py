@@ -6,7 +6,6 @@ import tensorflow as tf
 import tensorflow_recommenders as tfrs
 import tf_keras
 
-from models import features as names
 from models.feature_space import NUMERIC, PADDING_ID, FeatureSpace
 from models.layers.din import DIN
 from models.layers.mlp import MLP
@@ -41,13 +40,10 @@ class IdRates(tf_keras.layers.Layer):
     """`RowStatistics.id_scores` of a row's ids, features -> [batch, categorical inputs]: how often training
     rows with an id converted. Embeddings learn little of it from ids with few rows."""
 
-    def __init__(self, settings: ModelSettings, space: FeatureSpace, **kwargs):
+    def __init__(self, space: FeatureSpace, **kwargs):
         super().__init__(**kwargs)
-        label = settings.label_of_output()[names.P_CONVERSION]
         self._tables = {
-            name: tf.Variable(
-                space.statistics.id_scores(name, size, label), trainable=False, name=f"rate_{name}"
-            )
+            name: tf.Variable(space.statistics.id_scores(name, size), trainable=False, name=f"rate_{name}")
             for name, size in sorted(space.cardinality.items())
         }
 
@@ -67,7 +63,7 @@ class Backbone(tf_keras.layers.Layer):
         super().__init__(**kwargs)
         self._space = space
         self.embeddings = Embeddings(settings, space, name="embeddings")
-        self._rates = IdRates(settings, space, name="rates") if space.statistics else None
+        self._rates = IdRates(space, name="rates") if space.statistics else None
         self._pieces = None
         if space.statistics and settings.numeric_bins:
             edges = space.statistics.edges(settings.numeric_bins)

@@ -57,8 +57,10 @@ class TrainingRows:
         return self.statistics.rows
 
     @classmethod
-    def of_files(cls, files: Sequence[str], spec: Mapping[str, tf.io.FixedLenFeature]) -> TrainingRows:
-        """Gzip TFRecords of transformed examples with the features of `spec`.
+    def of_files(
+        cls, files: Sequence[str], spec: Mapping[str, tf.io.FixedLenFeature], label: str
+    ) -> TrainingRows:
+        """Gzip TFRecords of transformed examples with the features of `spec`; ids bring rates of `label`.
 
         Raises:
           InputError: there are no rows, or a label or weight column is missing.
@@ -73,16 +75,18 @@ class TrainingRows:
         else:
             counted = {name: each for name, each in spec.items() if name in wanted or _is_id(each)}
             looked_at = _blocks(files, counted)
-        statistics = _statistics(blocks, looked_at)
+        statistics = _statistics(blocks, looked_at, label)
         if not statistics.rows or not all(map(np.isfinite, statistics.base_rate.values())):
             raise InputError(f"no training rows with weight in {len(files)} files of transformed examples")
         return cls(blocks, statistics)
 
     @classmethod
-    def of_arrays(cls, features: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray]) -> TrainingRows:
-        """Arrays [rows, ...] by name, as models.preprocessing gives them."""
+    def of_arrays(
+        cls, features: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray], label: str
+    ) -> TrainingRows:
+        """Arrays [rows, ...] by name, as models.preprocessing gives them; ids bring rates of `label`."""
         blocks = tf.data.Dataset.from_tensors((dict(features), dict(labels)))
-        return cls(blocks, _statistics(blocks, blocks))
+        return cls(blocks, _statistics(blocks, blocks, label))
 
     def batches(self, batch_size: int, epochs: int, seed: int, skip: int = 0) -> tf.data.Dataset:
         """Rows of every epoch in an order that `seed` decides, `batch_size` at a time; only the last batch of
@@ -137,10 +141,10 @@ def _is_id(spec: tf.io.FixedLenFeature) -> bool:
     return spec.dtype == tf.int64 and not spec.shape
 
 
-def _statistics(blocks: tf.data.Dataset, counted: tf.data.Dataset) -> RowStatistics:
+def _statistics(blocks: tf.data.Dataset, counted: tf.data.Dataset, label: str) -> RowStatistics:
     """Of the rows of `counted`, which may hold fewer features than `blocks`; numbers are those of the first
     block, whose rows are of users in order of a hash."""
-    found = RowStatistics.of(counted.as_numpy_iterator())
+    found = RowStatistics.of(counted.as_numpy_iterator(), label)
     if not found.rows:
         return found
     features, _ = next(iter(blocks.take(1)))

@@ -63,7 +63,7 @@ class KnowledgeModel(ViewModel):
     def __init__(self, settings: ModelSettings, space: FeatureSpace, tasks: Mapping[str, str]):
         super().__init__(settings, space)
         self._combinations = Combinations.of(settings.views) if settings.cat_weight else None
-        rates = {task: self.base_rate(column) for task, column in tasks.items()}
+        rates = {task: self.space.base_rate(column) for task, column in tasks.items()}
         self._aka = AKA(settings.head_units, rates, self._combinations, name="aka")
 
     def fusion(self, name: str) -> KnowledgeFusion:
@@ -101,7 +101,7 @@ class MAL(KnowledgeModel):
         super().__init__(settings, space, {view: names.credit(view) for view in settings.views})
         self._own = MLP(settings.head_units, name="tower_primary")
         self._fusion = self.fusion("fusion")
-        rate = self.base_rate(names.credit(self.primary))
+        rate = self.space.base_rate(names.credit(self.primary))
         self._head = Head((), rate, name=names.P_CONVERSION)
         self._parts = CreditParts(settings, space, name="parts")
 

@@ -30,10 +30,10 @@ class MALCABB(KnowledgeModel):
         self._own = {output: MLP(settings.head_units, name=f"tower_{output}") for output in PART_OF_OUTPUT}
         self._fusions = {output: self.fusion(f"fusion_{output}") for output in PART_OF_OUTPUT}
         self._heads = {
-            output: Head((), self.base_rate(column(self.primary)), name=output)
+            output: Head((), self.space.base_rate(column(self.primary)), name=output)
             for output, column in PART_OF_OUTPUT.items()
         }
-        rate = self.base_rate(names.credit(self.primary))
+        rate = self.space.base_rate(names.credit(self.primary))
         self._conversion = Head(settings.conversion_units, rate, name=names.P_CONVERSION)
 
     def logits(self, features, training=False):

@@ -25,43 +25,45 @@ class RowStatistics:
     Attributes:
       rows: how many there are.
       base_rate: mean of each label and credit; NaN without weight.
-      by_id: categorical input -> weight of each id's rows, and by label the part of it that is positive,
-        [1 + labels, ids]; labels in the order of `base_rate`.
+      label: the one whose rate by id is known.
+      by_id: categorical input -> weight of each id's rows, and the part of it that is positive, [2, ids].
       numbers: numeric inputs of some of the rows, [sample, n_numeric].
     """
 
     rows: int
     base_rate: dict[str, float]
+    label: str
     by_id: dict[str, np.ndarray]
     numbers: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros([0, 0], np.float32))
 
     @classmethod
-    def of(cls, blocks: Iterable[tuple[dict[str, np.ndarray], dict[str, np.ndarray]]]) -> RowStatistics:
+    def of(
+        cls, blocks: Iterable[tuple[dict[str, np.ndarray], dict[str, np.ndarray]]], label: str
+    ) -> RowStatistics:
         """All but `numbers`, of (features, labels), [rows, ...] each, block by block; features [rows] of
         integers are ids."""
-        rows, total, by_id = 0, np.zeros(0), {}
+        rows, total, by_id = 0, 0.0, {}
         for features, labels in blocks:
             weight = labels[names.ROW_WEIGHT].astype(np.float64)
             order = sorted(labels.keys() - set(names.WEIGHTS))
-            weights = [weight, *(weight * labels[name] for name in order)]
-            rows, total = rows + len(weight), _added(total, np.sum(weights, axis=1))
+            rows += len(weight)
+            total += np.array([weight.sum(), *((weight * labels[name]).sum() for name in order)])
             for name, ids in features.items():
                 if ids.ndim == 1 and np.issubdtype(ids.dtype, np.integer):
-                    found = np.stack([np.bincount(ids, each) for each in weights])
-                    by_id[name] = _added(by_id.get(name, np.zeros([len(weights), 0])), found)
+                    found = np.stack([np.bincount(ids, each) for each in (weight, weight * labels[label])])
+                    by_id[name] = _added(by_id.get(name, np.zeros([2, 0])), found)
         if not rows:
-            return cls(0, {}, {})
+            return cls(0, {}, label, {})
         rates = total[1:] / total[0] if total[0] > 0 else np.full(len(order), np.nan)
-        return cls(rows, dict(zip(order, rates.tolist(), strict=True)), by_id)
+        return cls(rows, dict(zip(order, rates.tolist(), strict=True)), label, by_id)
 
-    def id_scores(self, name: str, ids: int, label: str) -> np.ndarray:
-        """Smoothed log odds of a label by id of a categorical input, standardised over rows, float32 [ids].
+    def id_scores(self, name: str, ids: int) -> np.ndarray:
+        """Smoothed log odds of the label by id of a categorical input, standardised over rows, float32 [ids].
         An id that no row has scores as rare ones do."""
-        sums = _added(self.by_id[name], np.zeros([len(self.base_rate) + 1, ids]))[:, :ids]
-        weight, positive = sums[0], sums[1 + list(self.base_rate).index(label)]
+        weight, positive = _added(self.by_id[name], np.zeros([2, ids]))[:, :ids]
         rare = weight < _RARE_ROWS
         count, hits = (np.where(rare, each[rare].sum(), each) for each in (weight, positive))
-        rate = (hits + _PRIOR_ROWS * self.base_rate[label]) / (count + _PRIOR_ROWS)
+        rate = (hits + _PRIOR_ROWS * self.base_rate[self.label]) / (count + _PRIOR_ROWS)
         rate = np.clip(rate, _SMALLEST_RATE, 1 - _SMALLEST_RATE)
         odds = np.log(rate) - np.log1p(-rate)
         odds -= np.average(odds, weights=weight)
@@ -75,7 +77,6 @@ class RowStatistics:
 
 
 def _added(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Sum of two arrays [..., n] of which one may be shorter."""
-    longer, shorter = (one, other) if one.shape[-1] >= other.shape[-1] else (other, one)
-    gap = longer.shape[-1] - shorter.shape[-1]
-    return longer + np.pad(shorter, [(0, 0)] * (shorter.ndim - 1) + [(0, gap)])
+    """Sum of two [2, n] arrays of which one may be shorter."""
+    longer, shorter = (one, other) if one.shape[1] >= other.shape[1] else (other, one)
+    return longer + np.pad(shorter, [(0, 0), (0, longer.shape[1] - shorter.shape[1])])

@@ -121,10 +121,11 @@ def fit(
       InputError: the data cannot be used, or the loss stopped being finite.
     """
     spec, space = transform.transformed_feature_spec(), FeatureSpace.of_transform(transform)
+    label = settings.label_of_output()[names.P_CONVERSION]
     tf.io.gfile.makedirs(run_dir)
 
     def train(settings, files, held=None, curve=CURVE_FILE) -> Trained:
-        rows = inputs.TrainingRows.of_files(files, spec)
+        rows = inputs.TrainingRows.of_files(files, spec, label)
         training = Training(settings, space, rows, held, max_steps)
         title = f"training {settings.model}" + (" before the held-out days" if curve != CURVE_FILE else "")
         checkpoints = os.path.join(resume_dir, curve) if resume_dir else None
@@ -142,7 +143,7 @@ def fit(
         lesson = os.path.join(resume_dir, HELD_OUT_FILE) if resume_dir else None
         learned = _Learned.load(lesson) if lesson and tf.io.gfile.exists(lesson) else None
         if learned is None:
-            held = inputs.TrainingRows.of_files(held_out, spec)
+            held = inputs.TrainingRows.of_files(held_out, spec, label)
             trained = train(settings, files, held, FIRST_CURVE_FILE if settings.refit else CURVE_FILE)
             learned = _Learned.of(trained.model, held)
         if settings.refit:

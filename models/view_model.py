@@ -55,10 +55,6 @@ class ViewModel(ConversionModel):
         self.primary = settings.primary_view
         self._bottom = Backbone(settings, space, name="bottom")
 
-    def base_rate(self, label: str) -> float:
-        """Mean training label, where a head starts."""
-        return self.space.base_rate(label)
-
     def label_view(self, view: str) -> str:
         """The view whose credit a view's task is trained on."""
         return view if self.settings.auxiliary_labels == "own" else self.primary
@@ -96,7 +92,7 @@ class PeerModel(ViewModel):
         super().__init__(settings, space)
         self.tasks = tuple(dict.fromkeys((self.primary, *settings.views)))
         self._heads = {
-            view: Head(settings.head_units, self.base_rate(names.credit(view)), name=view)
+            view: Head(settings.head_units, self.space.base_rate(names.credit(view)), name=view)
             for view in self.tasks
         }
         self._parts = CreditParts(settings, space, name="parts")

@@ -19,7 +19,8 @@ SPACE = FeatureSpace(
     statistics=RowStatistics(
         rows=100,
         base_rate={names.Y_CABA: 0.1, names.Y_CABB: 0.2, names.Y_ANY: 0.25},
-        by_id={names.ITEM: np.ones([4, 9]), names.LEAF: np.ones([4, 5])},
+        label=names.Y_ANY,
+        by_id={names.ITEM: np.ones([2, 9]), names.LEAF: np.ones([2, 5])},
         numbers=np.zeros([1, len(numeric_names())], np.float32),
     ),
 )

@@ -18,6 +18,7 @@ def rows(monkeypatch):
     return inputs.TrainingRows.of_arrays(
         {"x": np.arange(ROWS, dtype=np.int32), NUMERIC: np.arange(ROWS, dtype=np.float32)[:, None]},
         {names.Y_ANY: y, names.ROW_WEIGHT: weight, names.ALPHA: y},
+        names.Y_ANY,
     )
 
 

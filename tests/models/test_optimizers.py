@@ -1,6 +1,7 @@
 """Weights move at the rates that the settings name."""
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from models import features as names
@@ -33,9 +34,10 @@ def test_embeddings_learn_in_their_first_steps_only():
     assert (rates[0, :29] > 0).all() and (np.diff(rates[0, 6:]) < 0).all()
 
 
-def test_weights_of_dense_layers_decay_by_their_share_and_nothing_else_does(monkeypatch):
+@pytest.mark.parametrize("full", [4, 20])
+def test_weights_of_dense_layers_decay_by_their_share_and_nothing_else_does(monkeypatch, full):
     steps = 5
-    monkeypatch.setattr(fit, "_DECAY_STEPS", 4)
+    monkeypatch.setattr(fit, "_DECAY_STEPS", full)
     settings = ModelSettings(
         batch_size=8, epochs=1, warmup_share=0, weight_decay=0.1, attention_units=(), log_every_steps=steps
     )
@@ -47,11 +49,11 @@ def test_weights_of_dense_layers_decay_by_their_share_and_nothing_else_does(monk
     }
     labels = {name: (rng.random(40) < 0.5).astype(np.float32) for name in (*names.LABELS, *names.WEIGHTS)}
     space = FeatureSpace({names.ITEM: 9}, ("a", "b", "c"), {})
-    rows = TrainingRows.of_arrays(features, labels)
+    rows = TrainingRows.of_arrays(features, labels, names.Y_ANY)
     training = Training(settings.model_copy(update=still), space, rows)
     before = [variable.numpy() for variable in training.model.trainable_variables]
     training.run()
-    shares = settings.weight_decay / (steps / 2) * (1 - np.arange(1, steps + 1) / steps)
+    shares = settings.weight_decay / (max(steps, full) / 2) * (1 - np.arange(1, steps + 1) / steps)
     left = np.prod(1 - shares)
     for variable, start in zip(training.model.trainable_variables, before, strict=True):
         dense = len(variable.shape) > 1 and "embedding" not in variable.name

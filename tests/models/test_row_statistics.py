@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from models import features as names
+from models.backbone import IdRates
+from models.feature_space import FeatureSpace
 from models.row_statistics import RowStatistics
 
 IDS = 7
@@ -31,14 +33,14 @@ def rows():
     return features, labels
 
 
-def of(rows, *cuts):
+def of(rows, *cuts, label=names.Y_ANY):
     features, labels = rows
     edges = (0, *cuts, ROWS)
     blocks = [
         tuple({name: values[a:b] for name, values in part.items()} for part in (features, labels))
         for a, b in pairwise(edges)
     ]
-    return RowStatistics.of(blocks)
+    return RowStatistics.of(blocks, label)
 
 
 def test_scores_are_smoothed_log_odds_and_rare_ids_share_one(rows):
@@ -52,9 +54,17 @@ def test_scores_are_smoothed_log_odds_and_rare_ids_share_one(rows):
         odds[ids == each] = np.log(rate / (1 - rate))
     mean = np.average(odds, weights=weight)
     expected = (odds - mean) / np.sqrt(np.average((odds - mean) ** 2, weights=weight))
-    scores = of(rows).id_scores("channel", IDS, names.Y_ANY)
+    scores = of(rows).id_scores("channel", IDS)
     np.testing.assert_allclose(scores[ids], expected, rtol=1e-5)
     assert scores[4] == scores[5] == scores[0] == scores[6], "ids with few rows and ids with none are alike"
+
+
+def test_every_row_brings_the_scores_of_its_ids(rows):
+    features, _ = rows
+    statistics = of(rows)
+    space = FeatureSpace({"channel": IDS}, ("a", "b"), {}, statistics=statistics)
+    expected = statistics.id_scores("channel", IDS)[features["channel"]]
+    np.testing.assert_array_equal(IdRates(space)(features)[:, 0], expected)
 
 
 def test_blocks_add_up_to_the_whole(rows):
@@ -64,22 +74,21 @@ def test_blocks_add_up_to_the_whole(rows):
     assert set(whole.base_rate) == {names.Y_ANY, names.Y_CABA}
     assert set(whole.by_id) == {"channel"}, "sequences have no rates"
     for label in whole.base_rate:
-        np.testing.assert_allclose(
-            parts.id_scores("channel", IDS, label), whole.id_scores("channel", IDS, label), rtol=1e-6
-        )
+        scores = (of(rows, *cuts, label=label).id_scores("channel", IDS) for cuts in ((1, 5, 300), ()))
+        np.testing.assert_allclose(*scores, rtol=1e-6)
 
 
 def test_a_label_without_positives_and_rows_without_weight_stay_finite(rows):
     features, labels = rows
     none = of((features, labels | {names.Y_ANY: np.zeros(ROWS, np.float32)}))
-    assert np.isfinite(none.id_scores("channel", IDS, names.Y_ANY)).all()
+    assert np.isfinite(none.id_scores("channel", IDS)).all()
     weightless = of((features, labels | {names.ROW_WEIGHT: np.zeros(ROWS, np.float32)}))
     assert all(map(np.isnan, weightless.base_rate.values()))
 
 
 def test_edges_are_distinct_quantiles(rows):
     numbers = np.column_stack([np.arange(1000), np.arange(1000) % 2, np.full(1000, 3.0)]).astype(np.float32)
-    deciles, flag, constant = RowStatistics(1000, {}, {}, numbers=numbers).edges(10)
+    deciles, flag, constant = RowStatistics(1000, {}, names.Y_ANY, {}, numbers).edges(10)
     np.testing.assert_allclose(deciles, np.linspace(0, 999, 11), atol=1)
     assert flag == (0.0, 1.0)
     assert constant == (3.0,)

@@ -67,7 +67,7 @@ def trained(request, batch):
     columns = ({name: x.numpy() for name, x in part.items()} for part in batch)
     settings = small(request.param, batch_size=64, epochs=6, log_every_steps=4, dense_learning_rate=0.02)
     curve = []
-    training = Training(settings, SPACE, TrainingRows.of_arrays(*columns))
+    training = Training(settings, SPACE, TrainingRows.of_arrays(*columns, names.credit("last_click")))
     model = training.run(lambda step, values: curve.append(values["loss"]))
     return model, curve
 
