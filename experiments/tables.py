@@ -24,8 +24,8 @@ LAMBDAS = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9)
 SELECTED = 0.75
 """The paper's choice among them."""
 PAPER_SCHEMES = ("static", "i2i", "taxonomy_cf")
-NO_THIRD_HEAD = {"conversion_score": "or"}
-"""The paper has two heads: the any-conversion head of the product would train the bottom too."""
+AS_IN_THE_PAPER = {"conversion_score": "or", "alpha_share": 1.0}
+"""Two heads, since the any-conversion head of the product would train the bottom too; alpha alone weighs."""
 
 LAST_CLICK, CABA_ONLY, ANY, TREES = "last click", "CABA only", "any conversion", "LightGBM"
 OURS, SUMMED = "ours, three heads", "two heads, sum"
@@ -80,7 +80,7 @@ def variants(available: Sequence[str], lambdas: Sequence[float] = LAMBDAS) -> di
         return Variant(
             name=name,
             title=title,
-            changes={"lambda_cabb": value, **NO_THIRD_HEAD, **more.pop("changes", {})},
+            changes={"lambda_cabb": value, **AS_IN_THE_PAPER, **more.pop("changes", {})},
             **more,
         )
 

@@ -95,7 +95,7 @@ def space(trial: optuna.Trial, start: ModelSettings) -> ModelSettings:
     bottom = one_of("bottom_units", BOTTOMS, _joined(start.bottom_units))
     chosen: dict[str, Any] = {
         "dense_learning_rate": rate("dense_learning_rate", 3e-4, 1e-2),
-        "embedding_learning_rate": rate("embedding_learning_rate", 1e-3, 3e-2),
+        "embedding_learning_rate": rate("embedding_learning_rate", 1e-4, 3e-2),
         "epochs": trial.suggest_int("epochs", 1, max(5, start.epochs)),
         "batch_size": one_of("batch_size", BATCHES, start.batch_size),
         "embedding_size": one_of("embedding_size", EMBEDDINGS, start.embedding_size),

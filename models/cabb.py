@@ -11,7 +11,7 @@ from models.balance import TaskBalance
 from models.conversion_model import TOTAL_LOSS, ConversionModel
 from models.feature_space import FeatureSpace
 from models.layers.head import Head
-from models.losses import binary_cross_entropy
+from models.losses import binary_cross_entropy, relatedness_weight
 from models.settings import ModelSettings
 
 
@@ -62,7 +62,8 @@ class Cabb(ConversionModel):
     def losses_of(self, logits, labels):
         row = labels[names.ROW_WEIGHT]
         caba = binary_cross_entropy(labels[names.Y_CABA], logits[names.P_CABA], row)
-        cabb = binary_cross_entropy(labels[names.Y_CABB], logits[names.P_CABB], row, labels[names.ALPHA])
+        weight = relatedness_weight(labels[names.ALPHA], self.settings.alpha_share)
+        cabb = binary_cross_entropy(labels[names.Y_CABB], logits[names.P_CABB], row, weight)
         total = self.balance(caba, cabb)
         losses = {"loss_caba": caba, "loss_cabb": cabb}
         if self.balance.learned:

@@ -22,6 +22,11 @@ def binary_cross_entropy(label: tf.Tensor, logit: tf.Tensor, *weights: tf.Tensor
     return tf.reduce_mean(loss)
 
 
+def relatedness_weight(alpha: tf.Tensor, share: float) -> tf.Tensor:
+    """Weight of a click in L_CABB, 1 - share + share alpha, [batch]; with share 1 alpha, CABB eq. 5."""
+    return 1.0 - share + share * alpha
+
+
 def credit_cross_entropy(
     credit: tf.Tensor, logit: tf.Tensor, label_mode: str, *weights: tf.Tensor
 ) -> tf.Tensor:

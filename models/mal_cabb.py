@@ -9,7 +9,7 @@ from models.conversion_model import TOTAL_LOSS
 from models.feature_space import FeatureSpace
 from models.layers.head import Head
 from models.layers.mlp import MLP
-from models.losses import multi_task_loss
+from models.losses import multi_task_loss, relatedness_weight
 from models.mal import KnowledgeModel
 from models.settings import ModelSettings
 from models.view_model import PART_OF_OUTPUT
@@ -64,9 +64,10 @@ class MALCABB(KnowledgeModel):
         return self.with_cat(losses, logits, labels)
 
     def _view_loss(self, labels, view, caba, cabb):
+        weight = relatedness_weight(labels[names.credit_alpha(view)], self.settings.alpha_share)
         return multi_task_loss(
             self.credit_loss(labels, names.credit_caba(view), caba),
-            self.credit_loss(labels, names.credit_cabb(view), cabb, labels[names.credit_alpha(view)]),
+            self.credit_loss(labels, names.credit_cabb(view), cabb, weight),
             self.settings.lambda_cabb,
         )
 

@@ -44,6 +44,9 @@ class ModelSettings(Settings):
 
     # The shape of the network.
     embedding_size: int = Field(16, ge=1)
+    input_dropout: float = Field(0.2, ge=0, lt=1)
+    """Share of its inputs that a row goes without in a training step (Srivastava et al. 2014), so that the
+    network leans on many of them."""
     numeric_bins: int = Field(8, ge=0)
     """Quantile bins of a number's piecewise linear encoding; 0: without."""
     attention_units: tuple[int, ...] = (32,)
@@ -67,6 +70,9 @@ class ModelSettings(Settings):
     lambda_cabb: Annotated[float, Field(ge=0)] | Literal["uncertainty", "bilevel"] = 0.75
     """Weight of L_CABB (CABB eq. 6): a number, learned from the tasks' uncertainty (Kendall et al. 2018), or
     chosen while training to lower the conversion loss of the held-out days."""
+    alpha_share: float = Field(0.5, ge=0, le=1)
+    """How much of a click's weight in L_CABB is its alpha; the rest counts all clicks alike. 1: CABB eq. 5 as
+    it stands. 0: relatedness does not matter."""
     conversion_score: Literal["head", "sum", "or"] = "head"
     """Where p_conversion comes from: a third head, the clipped weighted sum of Figure 2, or
     1-(1-p1)(1-p2)."""
@@ -147,7 +153,7 @@ class ModelSettings(Settings):
     """Adagrad with sparse updates, for embeddings. An id with n rows in a pass moves by at most twice this
     times the root of n: rare ones stay near their small random start, and their rate speaks for them. Logs of
     millions of clicks can afford 1e-2."""
-    weight_decay: float = Field(1.0, ge=0)
+    weight_decay: float = Field(0.5, ge=0)
     """Decoupled weight decay (Loshchilov & Hutter 2019) of a whole training: weights of dense layers that no
     gradient moves end at exp(-weight_decay) of their start, however many steps there are from 1,000 on; with
     fewer they keep more."""

@@ -47,7 +47,7 @@ def model(**settings):
 @pytest.mark.parametrize("lambda_cabb", [0.0, 0.75])
 def test_the_objective_is_the_papers(lambda_cabb):
     features, labels = batch()
-    cabb = model(lambda_cabb=lambda_cabb, conversion_weight=0.5)
+    cabb = model(lambda_cabb=lambda_cabb, conversion_weight=0.5, alpha_share=1.0)
     p = {output: value.numpy()[:, 0] for output, value in cabb(features).items()}
     y = {name: value.numpy() for name, value in labels.items()}
     row = y[names.ROW_WEIGHT]

@@ -6,7 +6,12 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.losses import binary_cross_entropy, credit_cross_entropy, multi_task_loss
+from models.losses import (
+    binary_cross_entropy,
+    credit_cross_entropy,
+    multi_task_loss,
+    relatedness_weight,
+)
 from models.metrics import sums
 
 row = st.tuples(
@@ -45,6 +50,16 @@ def test_weights_are_not_normalised():
     whole = binary_cross_entropy(label, logit)
     half = binary_cross_entropy(label, logit, tf.constant([0.5, 0.5]))
     assert float(half) == pytest.approx(float(whole) / 2)
+
+
+@given(st.lists(st.floats(0, 1, width=32), min_size=1, max_size=9), st.floats(0, 1, width=32))
+def test_the_weight_lies_between_alike_and_alpha(alphas, share):
+    alpha = np.array(alphas, np.float32)
+    weight = relatedness_weight(tf.constant(alpha), share).numpy()
+    np.testing.assert_allclose(weight, [(1 - share) + share * each for each in alphas], rtol=1e-5, atol=1e-6)
+    # Rows without a B weigh the mean alpha of those with one: so they do after it, whatever the share.
+    mean = relatedness_weight(tf.constant(alpha.mean()), share).numpy()
+    np.testing.assert_allclose(weight.mean(), mean, rtol=1e-5, atol=1e-6)
 
 
 def test_extreme_logits_stay_finite():

@@ -172,13 +172,13 @@ def test_the_objective_of_mal(batch):
 
 
 def test_the_objective_of_mal_cabb_weighs_buying_another_item_by_its_alpha(batch):
-    model = built(batch, "mal_cabb", lambda_cabb=0.5, label_mode="soft")
+    model = built(batch, "mal_cabb", lambda_cabb=0.5, label_mode="soft", alpha_share=0.3)
     p = {name: 1 / (1 + np.exp(-z.numpy())) for name, z in model.logits(batch[0]).items()}
     y = {name: value.numpy() for name, value in batch[1].items()}
 
     def of(view, caba, cabb):
         alpha = y[names.credit_alpha(view)]
-        weighted = alpha * sums.cross_entropy(y[names.credit_cabb(view)], cabb)
+        weighted = (0.7 + 0.3 * alpha) * sums.cross_entropy(y[names.credit_cabb(view)], cabb)
         return sums.cross_entropy(y[names.credit_caba(view)], caba).mean() + 0.5 * weighted.mean()
 
     got = losses(model, batch)

@@ -170,9 +170,11 @@ def _weight(which: Click, row: dict[str, list[Any]], found: RunArtifacts) -> lis
     model = found.results["configuration"]["model"]
     strength = model.get("lambda_cabb")
     if model["model"] == "cabb" and isinstance(strength, int | float):
+        believed = model["alpha_share"]
+        weight = 1 - believed + believed * alpha
         lines.append(
-            f"weight in the CABB loss: lambda {strength:g} x alpha {alpha:.3f} x row weight {share:g} = "
-            f"{strength * alpha * share:.3f}"
+            f"weight in the CABB loss: lambda {strength:g} x {weight:.3f} x row weight {share:g} = "
+            f"{strength * weight * share:.3f}; {weight:.3f} is {1 - believed:g} + {believed:g} x alpha"
         )
     if which.split == "eval":
         lines.append("an evaluation click trains nothing; the weight is what it would have")
