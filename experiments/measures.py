@@ -11,8 +11,12 @@ import numpy as np
 from experiments.bootstrap import Bootstrap, Losses
 from experiments.prepared import Prepared
 from experiments.trials import Plan, Trial
+from experiments.verdicts import FAILS, HOLDS, OPEN
 from models import features as names
 from models.metrics import sums
+
+MARGIN = 1.02
+"""NE ratio to LightGBM under which a variant counts as no worse."""
 
 
 @dataclass(frozen=True)
@@ -135,4 +139,17 @@ def described(
                 "ratio": difference.ratio,
                 "ratio_interval": list(difference.ratio_interval),
             }
+    return found
+
+
+def against_trees(
+    measured: Mapping[str, Measured], trees: Mapping[str, Measured], bootstrap: Bootstrap
+) -> dict[str, dict[str, Any]]:
+    """Target -> NE ratio of a row to LightGBM, its interval, and whether the row is no worse by `MARGIN`."""
+    found = {}
+    for name, one in measured.items():
+        difference = bootstrap.difference(one.platt, trees[name].platt)
+        low, high = difference.ratio_interval
+        verdict = HOLDS if high < MARGIN else FAILS if low > MARGIN else OPEN
+        found[name] = {"ratio": difference.ratio, "ratio_interval": [low, high], "no_worse": verdict}
     return found

@@ -17,7 +17,6 @@ from experiments.measures import TARGETS, Measured
 from experiments.prepared import Prepared
 from experiments.report import about
 from experiments.trials import Plan, Trial
-from experiments.verdicts import FAILS, HOLDS, OPEN
 from schemas.errors import InputError
 
 WEEK = timedelta(days=7)
@@ -29,8 +28,6 @@ ROWS = (
     tables.ANY,
     tables.TREES,
 )
-MARGIN = 1.02
-"""NE ratio to LightGBM under which a variant counts as no worse."""
 
 
 class Week(NamedTuple):
@@ -95,12 +92,7 @@ def compose(all_weeks: Sequence[Week], plan: Plan) -> dict[str, Any]:
                 "targets": measures.described(
                     pooled[name], bootstrap, pooled[tables.LAST_CLICK] if name != tables.LAST_CLICK else None
                 ),
-                "trees": {
-                    target.name: _against_trees(
-                        bootstrap, pooled[name][target.name].platt, pooled[tables.TREES][target.name].platt
-                    )
-                    for target in TARGETS
-                }
+                "trees": measures.against_trees(pooled[name], pooled[tables.TREES], bootstrap)
                 if tables.TREES in pooled and name != tables.TREES
                 else None,
             }
@@ -120,10 +112,3 @@ def _pool(parts: Sequence[Measured]) -> Measured:
 def _base_rate(losses: Losses, title: str) -> dict[str, Any]:
     weight, positive = float(losses.weight.sum()), float(losses.positive.sum())
     return {"title": title, "weight": weight, "positive": positive, "base_rate": positive / weight}
-
-
-def _against_trees(bootstrap: Bootstrap, losses: Losses, trees: Losses) -> dict[str, Any]:
-    found = bootstrap.difference(losses, trees)
-    low, high = found.ratio_interval
-    verdict = HOLDS if high < MARGIN else FAILS if low > MARGIN else OPEN
-    return {"ratio": found.ratio, "ratio_interval": [low, high], "no_worse": verdict}

@@ -351,6 +351,9 @@ def compose(
                             bootstrap,
                             measured[table.reference] if name != table.reference else None,
                         ),
+                        "trees": measures.against_trees(measured[name], measured[TREES], bootstrap)
+                        if TREES in table.rows and name != TREES
+                        else None,
                     }
                     for name in table.rows
                 ],

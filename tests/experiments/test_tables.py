@@ -112,6 +112,11 @@ def test_ne_columns_are_those_of_the_metric(prepared, plan, scores):
         low, high = cell["platt"]["interval"]
         assert low < cell["platt"]["ne"] < high
     assert results["data"]["base_rates"]["caba"]["positives"] == label_sum(prepared, names.Y_CABA)
+    rows_of = {r["name"]: r for r in results["tables"][0]["rows"]}
+    for name, trees in ((name, row["trees"]) for name, row in rows_of.items() if name != tables.TREES):
+        ne = [rows_of[each]["targets"]["cabb"]["platt"]["ne"] for each in (name, tables.TREES)]
+        assert trees["cabb"]["ratio"] == pytest.approx(ne[0] / ne[1])
+    assert rows_of[tables.TREES]["trees"] is None
 
 
 def label_sum(prepared, name):
