@@ -2,7 +2,6 @@
 
 import fcntl
 import os
-import pickle
 import signal
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from pydantic import TypeAdapter
 
 from pipeline.config import Config
 from pipeline.local_run import Outcome, RunResult
@@ -48,12 +48,12 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def good(shared: Path) -> GoodRun:
-    kept = shared / "good.pickle"
+    kept, form = shared / "good.json", TypeAdapter(GoodRun)
     with (shared / "good.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not kept.exists():
-            kept.write_bytes(pickle.dumps(_killed_and_resumed(shared / "good")))
-    return pickle.loads(kept.read_bytes())
+            kept.write_bytes(form.dump_json(_killed_and_resumed(shared / "good")))
+    return form.validate_json(kept.read_bytes())
 
 
 def _killed_and_resumed(output: Path) -> GoodRun:
