@@ -170,7 +170,7 @@ def _weight(which: Click, row: dict[str, list[Any]], found: RunArtifacts) -> lis
     model = found.results["configuration"]["model"]
     strength = model.get("lambda_cabb")
     if model["model"] == "cabb" and isinstance(strength, int | float):
-        believed = model["alpha_share"]
+        believed = model.get("alpha_share", 1.0)  # runs from before the setting
         weight = 1 - believed + believed * alpha
         lines.append(
             f"weight in the CABB loss: lambda {strength:g} x {weight:.3f} x row weight {share:g} = "
