@@ -85,12 +85,16 @@ def run_keras(rows: int) -> float:
     import tf_keras
 
     from models import features as names
+    from models.backbone import IdRates
     from models.feature_space import NUMERIC
+    from models.inputs import TrainingRows
+    from models.layers.piecewise_linear import PiecewiseLinear
     from models.settings import ModelSettings
 
     settings = ModelSettings()
     dense = tf_keras.layers.Dense
     features, labels = made(rows)
+    statistics = TrainingRows.of_arrays(features, labels, names.Y_ANY).statistics
     inputs = {name: tf_keras.Input(column.shape[1:], dtype=column.dtype) for name, column in features.items()}
     tables = {
         name: tf_keras.layers.Embedding(size, min(settings.embedding_size, size))
@@ -105,7 +109,10 @@ def run_keras(rows: int) -> float:
         score = dense(units, "relu")(score)
     mask = tf.cast(inputs[names.RECENT_ITEMS][..., tf.newaxis] != 0, tf.float32)
     history = tf.reduce_sum(dense(1)(score) * keys * mask, axis=1)
-    x0 = x = tf.concat([*embedded.values(), inputs[NUMERIC], history], -1)
+    rates = IdRates(space().over(statistics))(inputs)
+    pieces = PiecewiseLinear(statistics.edges(settings.numeric_bins))(inputs[NUMERIC])
+    x0 = tf.concat([*embedded.values(), inputs[NUMERIC], rates, pieces, history], -1)
+    x0 = x = tf_keras.layers.Dropout(settings.input_dropout)(x0)
     for _ in range(settings.cross_layers):
         x = tfrs.layers.dcn.Cross(projection_dim=settings.cross_projection)(x0, x)
     for units in settings.bottom_units:

@@ -72,6 +72,7 @@ def test_equal_lambda_makes_lambda_times_mean_alpha_that_of_static(prepared):
     assert one.lambda_cabb * prepared.mean_alpha["taxonomy_cf"] == pytest.approx(tables.SELECTED)
     same = known[tables.TWO_HEADS].settings(ModelSettings(), prepared, 2)
     assert same.lambda_cabb == tables.SELECTED and same.seed == 2 and same.conversion_score == "or"
+    assert same.alpha_share == 1, "the paper's rows are weighed by alpha alone"
     assert known[tables.OURS].settings(ModelSettings(), prepared, 1).conversion_score == "head"
 
 

@@ -44,15 +44,16 @@ def model(**settings):
     return registry.create(ModelSettings(**settings), SPACE)
 
 
-@pytest.mark.parametrize("lambda_cabb", [0.0, 0.75])
-def test_the_objective_is_the_papers(lambda_cabb):
+@pytest.mark.parametrize(("lambda_cabb", "share"), [(0.0, 1.0), (0.75, 1.0), (0.75, 0.3)])
+def test_the_objective_is_the_papers_if_alpha_alone_weighs(lambda_cabb, share):
     features, labels = batch()
-    cabb = model(lambda_cabb=lambda_cabb, conversion_weight=0.5, alpha_share=1.0)
+    cabb = model(lambda_cabb=lambda_cabb, conversion_weight=0.5, alpha_share=share)
     p = {output: value.numpy()[:, 0] for output, value in cabb(features).items()}
     y = {name: value.numpy() for name, value in labels.items()}
     row = y[names.ROW_WEIGHT]
     caba = (row * sums.cross_entropy(y[names.Y_CABA], p[names.P_CABA])).mean()
-    weighted = (row * y[names.ALPHA] * sums.cross_entropy(y[names.Y_CABB], p[names.P_CABB])).mean()
+    weight = row * (1 - share + share * y[names.ALPHA])
+    weighted = (weight * sums.cross_entropy(y[names.Y_CABB], p[names.P_CABB])).mean()
     conversion = (row * sums.cross_entropy(y[names.Y_ANY], p[names.P_CONVERSION])).mean()
     losses = cabb.losses_of(cabb.logits(features, training=False), labels)
     assert float(losses["loss_caba"]) == pytest.approx(caba, rel=1e-5)
