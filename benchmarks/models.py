@@ -38,6 +38,7 @@ def rows(count: int, items: int = 50_000, seed: int = 1):
         ids = rng.integers(1, cardinality[shared], real.shape)
         features[name] = np.where(real, ids, 0).astype(np.int32)
     features[NUMERIC] = rng.normal(size=(count, len(numeric_names()))).astype(np.float32)
+    features[names.USER_FOLD] = rng.integers(0, names.USER_FOLDS, count).astype(np.int32)
     labels = {name: (rng.random(count) < 0.1).astype(np.float32) for name in names.LABELS}
     labels |= {name: np.ones(count, np.float32) for name in names.WEIGHTS}
     labels |= {name: (rng.random(count) < 0.1).astype(np.float32) for name in names.credit_columns(VIEWS)}

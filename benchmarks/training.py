@@ -52,6 +52,7 @@ def made(rows: int, seed: int = 0):
     for name, shared in names.SEQUENCES.items():
         features[name] = np.where(real, ids(CARDINALITY[shared], real.shape), 0)
     features[NUMERIC] = rng.normal(size=(rows, len(numeric_names()))).astype(np.float32)
+    features[names.USER_FOLD] = rng.integers(0, names.USER_FOLDS, rows).astype(np.int32)
     labels = {name: (rng.random(rows) < 0.1).astype(np.float32) for name in names.LABELS}
     return features, labels | {name: np.ones(rows, np.float32) for name in names.WEIGHTS}
 
@@ -109,7 +110,7 @@ def run_keras(rows: int) -> float:
         score = dense(units, "relu")(score)
     mask = tf.cast(inputs[names.RECENT_ITEMS][..., tf.newaxis] != 0, tf.float32)
     history = tf.reduce_sum(dense(1)(score) * keys * mask, axis=1)
-    rates = IdRates(space().over(statistics))(inputs)
+    rates = IdRates(space().over(statistics))(inputs, training=True)
     pieces = PiecewiseLinear(statistics.edges(settings.numeric_bins))(inputs[NUMERIC])
     x0 = tf.concat([*embedded.values(), inputs[NUMERIC], rates, pieces, history], -1)
     x0 = x = tf_keras.layers.Dropout(settings.input_dropout)(x0)

@@ -91,9 +91,13 @@ def _arrays(recipe: JourneyRecipe, work: Path) -> None:
         pl.col("channel").alias(names.ITEM),
         pl.col("channel").alias(names.CATEGORY_TOP),
     )[row]
+    group = user_group(strings[names.USER_ID].to_numpy())
     save(
         work,
-        inputs={name: values[row] for name, values in inputs.items()},
+        inputs={
+            **{name: values[row] for name, values in inputs.items()},
+            names.USER_FOLD: (group % names.USER_FOLDS).astype(np.int32),
+        },
         labels={
             **{name: values[row].astype(np.float32) for name, values in credits.items()},
             names.ROW_WEIGHT: np.ones(len(row), np.float32),
@@ -101,7 +105,7 @@ def _arrays(recipe: JourneyRecipe, work: Path) -> None:
         alpha={Variant.model_fields["scheme"].default: np.ones(len(row), np.float32)},
         keys={
             names.EVENT_TIME: np.round(rows["time"].to_numpy()[row] * 1e6).astype(np.int64),
-            "user_group": user_group(strings[names.USER_ID].to_numpy()),
+            "user_group": group,
         },
         strings=strings,
         facts={

@@ -68,11 +68,11 @@ def _analyse(train: Sequence[Columns], settings: PreprocessingSettings, scratch:
 
 
 def _batches(columns: Columns) -> Iterator[pa.RecordBatch]:
-    """Record batches of what the graph reads: features, without labels, weights and keys."""
+    """Record batches of what the graph reads: features and user, without labels, weights and other keys."""
     wanted = {
         name: values
         for name, values in columns.items()
-        if name in (*names.CATEGORICAL, *names.CALENDAR, *names.SEQUENCES, *names.NUMERIC)
+        if name in (*names.CATEGORICAL, *names.CALENDAR, *names.SEQUENCES, *names.NUMERIC, names.USER_ID)
         or names.is_context(name)
     }
     return record_batches(wanted)

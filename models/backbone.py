@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 import tf_keras
 
+from models import features as names
 from models.feature_space import NUMERIC, PADDING_ID, FeatureSpace
 from models.layers.din import DIN
 from models.layers.dropout import Dropout
@@ -39,17 +41,28 @@ class Embeddings(tf_keras.layers.Layer):
 
 class IdRates(tf_keras.layers.Layer):
     """`RowStatistics.id_scores` of a row's ids, features -> [batch, categorical inputs]: how often training
-    rows with an id converted. Embeddings learn little of it from ids with few rows."""
+    rows with an id converted. Embeddings learn little of it from ids with few rows.
+
+    Rows that are trained on see the rates of other users' folds (features.USER_FOLD): a rate that their own
+    labels went into would tell them, and be trusted for it.
+    """
 
     def __init__(self, space: FeatureSpace, **kwargs):
         super().__init__(**kwargs)
-        self._tables = {
-            name: tf.Variable(space.statistics.id_scores(name, size), trainable=False, name=f"rate_{name}")
-            for name, size in sorted(space.cardinality.items())
-        }
+        self._tables, self._other_folds = {}, {}
+        for name, size in sorted(space.cardinality.items()):
+            *others, whole = space.statistics.id_scores(name, size)
+            self._tables[name] = tf.Variable(whole, trainable=False, name=f"rate_{name}")
+            self._other_folds[name] = np.stack(others)
 
-    def call(self, features: dict[str, tf.Tensor]) -> tf.Tensor:
-        return tf.stack([tf.gather(table, features[name]) for name, table in self._tables.items()], axis=1)
+    def call(self, features: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
+        if training:
+            fold = tf.cast(features[names.USER_FOLD], tf.int32)
+            cells = {name: tf.stack([fold, tf.cast(features[name], tf.int32)], 1) for name in self._tables}
+            rates = [tf.gather_nd(self._other_folds[name], cell) for name, cell in cells.items()]
+        else:
+            rates = [tf.gather(table, features[name]) for name, table in self._tables.items()]
+        return tf.stack(rates, axis=1)
 
 
 class Backbone(tf_keras.layers.Layer):
@@ -81,7 +94,7 @@ class Backbone(tf_keras.layers.Layer):
         embedded = {name: self.embeddings(features[name], name) for name in sorted(self._space.cardinality)}
         parts = [*embedded.values(), features[NUMERIC]]
         if self._rates is not None:
-            parts.append(self._rates(features))
+            parts.append(self._rates(features, training=training))
         if self._pieces is not None:
             parts.append(self._pieces(features[NUMERIC]))
         if self._attention is not None:

@@ -119,6 +119,10 @@ LABELS = (Y_CABA, Y_CABB, Y_ANY, LAST_CLICK_CREDIT)
 ALPHA = "alpha"  # weight of the row in L_CABB (eq. 3): relatedness of clicked and bought category
 ROW_WEIGHT = "row_weight"
 WEIGHTS = (ALPHA, ROW_WEIGHT)
+USER_FOLDS = 10
+USER_FOLD = "user_fold"
+"""Of USER_FOLDS, by a hash of the user. Transformed examples have it for training alone: a row that is
+trained on sees rates of ids that are counted on the other folds."""
 
 VIEWS = ("last_click", "first_click", "linear", "time_decay", "position_based", "mta")
 """Attribution views (MAL 3.1). A view adds `credit_columns` to a click example, but only if the run's

@@ -63,10 +63,10 @@ class TrainingRows:
         """Gzip TFRecords of transformed examples with the features of `spec`; ids bring rates of `label`.
 
         Raises:
-          InputError: there are no rows, or a label or weight column is missing.
+          InputError: there are no rows, or a label, weight or fold is missing.
         """
         wanted = _label_names(spec)
-        missing = [name for name in wanted if name not in spec]
+        missing = [name for name in (*wanted, names.USER_FOLD) if name not in spec]
         if missing:
             raise InputError(f"transformed examples lack {', '.join(missing)}: remake the click examples")
         blocks = _blocks(files, spec)

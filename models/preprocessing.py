@@ -66,6 +66,9 @@ def preprocessing_fn(
     for name, size in features.CALENDAR.items():
         outputs[name] = tf.clip_by_value(tf.cast(_scalar(inputs[name], 0), tf.int64), 0, size - 1) + 1
     outputs[NUMERIC] = _numeric(inputs)
+    if features.USER_ID in inputs:
+        user = _scalar(inputs[features.USER_ID], "")
+        outputs[features.USER_FOLD] = tf.strings.to_hash_bucket_fast(user, features.USER_FOLDS)
     for name in (*features.LABELS, *features.WEIGHTS, *features.credit_columns(features.VIEWS)):
         if name in inputs:
             outputs[name] = tf.cast(_scalar(inputs[name], 0.0), tf.float32)

@@ -26,7 +26,8 @@ class RowStatistics:
       rows: how many there are.
       base_rate: mean of each label and credit; NaN without weight.
       label: the one whose rate by id is known.
-      by_id: categorical input -> weight of each id's rows, and the part of it that is positive, [2, ids].
+      by_id: categorical input -> weight of each id's rows, and the part of it that is positive, by fold of
+        users, [USER_FOLDS, 2, ids].
       numbers: numeric inputs of some of the rows, [sample, n_numeric].
     """
 
@@ -49,26 +50,34 @@ class RowStatistics:
             rows += len(weight)
             total += np.array([weight.sum(), *((weight * labels[name]).sum() for name in order)])
             for name, ids in features.items():
-                if ids.ndim == 1 and np.issubdtype(ids.dtype, np.integer):
-                    found = np.stack([np.bincount(ids, each) for each in (weight, weight * labels[label])])
-                    by_id[name] = _added(by_id.get(name, np.zeros([2, 0])), found)
+                if ids.ndim == 1 and np.issubdtype(ids.dtype, np.integer) and name != names.USER_FOLD:
+                    found = _by_fold(ids, features[names.USER_FOLD], weight, labels[label])
+                    by_id[name] = _added(by_id[name], found) if name in by_id else found
         if not rows:
             return cls(0, {}, label, {})
         rates = total[1:] / total[0] if total[0] > 0 else np.full(len(order), np.nan)
         return cls(rows, dict(zip(order, rates.tolist(), strict=True)), label, by_id)
 
     def id_scores(self, name: str, ids: int) -> np.ndarray:
-        """Smoothed log odds of the label by id of a categorical input, standardised over rows, float32 [ids].
-        An id that no row has scores as rare ones do."""
-        weight, positive = _added(self.by_id[name], np.zeros([2, ids]))[:, :ids]
+        """Smoothed log odds of the label by id of a categorical input, float32 [USER_FOLDS + 1, ids]: of the
+        rows outside of each fold, and last of all rows; standardised over all rows.
+
+        An id that no row has scores as rare ones do.
+        """
+        by_fold = _added(self.by_id[name], np.zeros([1, 1, ids]))[..., :ids]
+        whole = by_fold.sum(axis=0)
+        odds = np.stack([self._log_odds(*each) for each in (*(whole - by_fold), whole)])
+        odds -= np.average(odds[-1], weights=whole[0])
+        spread = np.sqrt(np.average(odds[-1] ** 2, weights=whole[0]))
+        return np.clip(odds / max(spread, 1e-6), -_CLIP, _CLIP).astype(np.float32)
+
+    def _log_odds(self, weight: np.ndarray, positive: np.ndarray) -> np.ndarray:
+        """Of each id, [ids]."""
         rare = weight < _RARE_ROWS
         count, hits = (np.where(rare, each[rare].sum(), each) for each in (weight, positive))
         rate = (hits + _PRIOR_ROWS * self.base_rate[self.label]) / (count + _PRIOR_ROWS)
         rate = np.clip(rate, _SMALLEST_RATE, 1 - _SMALLEST_RATE)
-        odds = np.log(rate) - np.log1p(-rate)
-        odds -= np.average(odds, weights=weight)
-        spread = np.sqrt(np.average(odds**2, weights=weight))
-        return np.clip(odds / max(spread, 1e-6), -_CLIP, _CLIP).astype(np.float32)
+        return np.log(rate) - np.log1p(-rate)
 
     def edges(self, bins: int) -> tuple[tuple[float, ...], ...]:
         """Of every numeric input, the distinct ones among its `bins` + 1 quantiles, increasing."""
@@ -76,7 +85,16 @@ class RowStatistics:
         return tuple(tuple(np.unique(column).tolist()) for column in quantiles.T)
 
 
+def _by_fold(ids: np.ndarray, fold: np.ndarray, weight: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """Weight of the rows of each fold and id, and the part that is positive, [USER_FOLDS, 2, ids]."""
+    size = int(ids.max(initial=0)) + 1
+    cell = fold.astype(np.int64) * size + ids
+    sums = [np.bincount(cell, each, names.USER_FOLDS * size) for each in (weight, weight * label)]
+    return np.stack([each.reshape(names.USER_FOLDS, size) for each in sums], axis=1)
+
+
 def _added(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Sum of two [2, n] arrays of which one may be shorter."""
-    longer, shorter = (one, other) if one.shape[1] >= other.shape[1] else (other, one)
-    return longer + np.pad(shorter, [(0, 0), (0, longer.shape[1] - shorter.shape[1])])
+    """Sum of two arrays [..., ids] of which one may know fewer ids."""
+    longer, shorter = (one, other) if one.shape[-1] >= other.shape[-1] else (other, one)
+    padding = [(0, 0)] * (shorter.ndim - 1) + [(0, longer.shape[-1] - shorter.shape[-1])]
+    return longer + np.pad(shorter, padding)

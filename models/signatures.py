@@ -56,7 +56,7 @@ class ServedModel(tf.Module):
         self._transformed_names = [
             name
             for name in transform.transformed_feature_spec()
-            if name not in (*names.LABELS, *names.WEIGHTS) and not names.is_credit(name)
+            if name not in (*names.LABELS, *names.WEIGHTS, names.USER_FOLD) and not names.is_credit(name)
         ]
 
     def save(self, directory: str) -> None:

@@ -29,6 +29,8 @@ def prepared(home: Path, train: int = 900, evaluation: int = 300, days: int = 12
         ids = rng.integers(1, 9, (rows, names.SEQUENCE_LENGTH))
         inputs[name] = (ids * (rng.random((rows, 1)) < 0.5)).astype(np.int32)
     inputs[NUMERIC] = numeric
+    users = np.array([f"u{n}" for n in rng.integers(0, rows // 3, rows)])
+    inputs[names.USER_FOLD] = (sums.user_group(users) % names.USER_FOLDS).astype(np.int32)
 
     def happened(log_odds: np.ndarray) -> np.ndarray:
         return (rng.random(rows) < 1 / (1 + np.exp(-log_odds))).astype(np.float32)
@@ -43,7 +45,6 @@ def prepared(home: Path, train: int = 900, evaluation: int = 300, days: int = 12
             first + days * DAY + rng.integers(0, 3 * DAY, evaluation),
         ]
     )
-    users = np.array([f"u{n}" for n in rng.integers(0, rows // 3, rows)])
     save(
         home,
         inputs=inputs,

@@ -12,15 +12,16 @@ from models.metrics import sums
 from models.row_statistics import RowStatistics
 from models.settings import ModelSettings
 
+SIZES = {names.ITEM: 9, names.LEAF: 5}
 SPACE = FeatureSpace(
-    cardinality={names.ITEM: 9, names.LEAF: 5},
+    cardinality=SIZES,
     numeric=numeric_names(),
     sequences=dict(names.SEQUENCES),
     statistics=RowStatistics(
         rows=100,
         base_rate={names.Y_CABA: 0.1, names.Y_CABB: 0.2, names.Y_ANY: 0.25},
         label=names.Y_ANY,
-        by_id={names.ITEM: np.ones([2, 9]), names.LEAF: np.ones([2, 5])},
+        by_id={name: np.ones([names.USER_FOLDS, 2, size]) for name, size in SIZES.items()},
         numbers=np.zeros([1, len(numeric_names())], np.float32),
     ),
 )

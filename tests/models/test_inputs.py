@@ -16,7 +16,11 @@ def rows(monkeypatch):
     y = (np.arange(ROWS) % 3 == 0).astype(np.float32)
     weight = np.where(np.arange(ROWS) < 25, 2.0, 1.0).astype(np.float32)
     return inputs.TrainingRows.of_arrays(
-        {"x": np.arange(ROWS, dtype=np.int32), NUMERIC: np.arange(ROWS, dtype=np.float32)[:, None]},
+        {
+            "x": np.arange(ROWS, dtype=np.int32),
+            NUMERIC: np.arange(ROWS, dtype=np.float32)[:, None],
+            names.USER_FOLD: np.arange(ROWS, dtype=np.int32) % names.USER_FOLDS,
+        },
         {names.Y_ANY: y, names.ROW_WEIGHT: weight, names.ALPHA: y},
         names.Y_ANY,
     )

@@ -46,6 +46,7 @@ def test_weights_of_dense_layers_decay_by_their_share_and_nothing_else_does(monk
     features = {
         names.ITEM: rng.integers(0, 9, 40),
         NUMERIC: rng.normal(size=(40, 3)).astype(np.float32),
+        names.USER_FOLD: np.arange(40) % names.USER_FOLDS,
     }
     labels = {name: (rng.random(40) < 0.5).astype(np.float32) for name in (*names.LABELS, *names.WEIGHTS)}
     space = FeatureSpace({names.ITEM: 9}, ("a", "b", "c"), {})

@@ -98,7 +98,15 @@ def test_context_columns_are_found_and_keys_left_behind(transformed):
     _, rows = transformed
     assert set(click_examples.CONTEXT) < set(rows)
     assert not {names.USER_ID, names.SESSION_ID, names.EVENT_TIME, names.USER_ACTIVITY} & set(rows)
-    assert set(names.LABELS) | set(names.WEIGHTS) < set(rows)
+    assert set(names.LABELS) | set(names.WEIGHTS) | {names.USER_FOLD} < set(rows)
+
+
+def test_a_users_rows_share_a_fold_and_folds_are_of_like_size(transformed):
+    _, rows = transformed
+    fold, user = rows[names.USER_FOLD].numpy(), np.array(hostile_columns()[names.USER_ID])
+    assert all(len(set(fold[user == each])) == 1 for each in set(user))
+    sizes = np.bincount(fold, minlength=names.USER_FOLDS)
+    assert len(sizes) == names.USER_FOLDS and sizes.min() > 0.3 * len(user) / names.USER_FOLDS
 
 
 def test_a_missing_feature_is_named():

@@ -23,6 +23,7 @@ def rows():
         "channel": ids,
         "recent": rng.integers(0, 9, (ROWS, 3)).astype(np.int32),
         "numeric": rng.normal(size=(ROWS, 2)).astype(np.float32),
+        names.USER_FOLD: rng.integers(0, names.USER_FOLDS, ROWS).astype(np.int32),
     }
     labels = {
         names.Y_ANY: converted.astype(np.float32),
@@ -43,28 +44,63 @@ def of(rows, *cuts, label=names.Y_ANY):
     return RowStatistics.of(blocks, label)
 
 
-def test_scores_are_smoothed_log_odds_and_rare_ids_share_one(rows):
+def log_odds(rows, counted):
+    """Of every row's id, counted over some of the rows: what id_scores standardises."""
     features, labels = rows
     ids, weight = features["channel"], labels[names.ROW_WEIGHT]
     base = np.average(labels[names.Y_ANY], weights=weight)
+    rows_of = {each: counted & (ids == each) for each in range(IDS)}
+    rare = [each for each, mine in rows_of.items() if weight[mine].sum() < 50]
     odds = np.zeros(ROWS)
     for each in range(IDS):
-        mine = ids == each if weight[ids == each].sum() >= 50 else np.isin(ids, [4, 5])
+        mine = counted & np.isin(ids, rare) if each in rare else rows_of[each]
         rate = (weight[mine] @ labels[names.Y_ANY][mine] + 20 * base) / (weight[mine].sum() + 20)
         odds[ids == each] = np.log(rate / (1 - rate))
+    return odds
+
+
+def test_scores_are_smoothed_log_odds_and_rare_ids_share_one(rows):
+    features, labels = rows
+    ids, weight = features["channel"], labels[names.ROW_WEIGHT]
+    odds = log_odds(rows, np.ones(ROWS, bool))
     mean = np.average(odds, weights=weight)
-    expected = (odds - mean) / np.sqrt(np.average((odds - mean) ** 2, weights=weight))
+    sd = np.sqrt(np.average((odds - mean) ** 2, weights=weight))
     scores = of(rows).id_scores("channel", IDS)
-    np.testing.assert_allclose(scores[ids], expected, rtol=1e-5)
-    assert scores[4] == scores[5] == scores[0] == scores[6], "ids with few rows and ids with none are alike"
+    assert scores.shape == (names.USER_FOLDS + 1, IDS)
+    np.testing.assert_allclose(scores[-1, ids], (odds - mean) / sd, rtol=1e-5)
+    assert len(set(scores[-1, [4, 5, 0, 6]])) == 1, "ids with few rows and ids with none are alike"
+    for fold in range(names.USER_FOLDS):
+        others = log_odds(rows, features[names.USER_FOLD] != fold)
+        np.testing.assert_allclose(scores[fold, ids], (others - mean) / sd, rtol=1e-4)
 
 
 def test_every_row_brings_the_scores_of_its_ids(rows):
     features, _ = rows
-    statistics = of(rows)
-    space = FeatureSpace({"channel": IDS}, ("a", "b"), {}, statistics=statistics)
-    expected = statistics.id_scores("channel", IDS)[features["channel"]]
-    np.testing.assert_array_equal(IdRates(space)(features)[:, 0], expected)
+    layer, scores = id_rates(rows)
+    ids, fold = features["channel"], features[names.USER_FOLD]
+    np.testing.assert_array_equal(layer(features)[:, 0], scores[-1, ids])
+    np.testing.assert_array_equal(layer(features, training=True)[:, 0], scores[fold, ids])
+
+
+def test_training_rows_are_not_told_their_own_labels():
+    rng = np.random.default_rng(0)
+    count, ids = 6000, 100
+    features = {
+        "channel": rng.integers(0, ids, count).astype(np.int32),
+        names.USER_FOLD: rng.integers(0, names.USER_FOLDS, count).astype(np.int32),
+    }
+    noise = (rng.random(count) < 0.3).astype(np.float32)
+    rows = features, {names.Y_ANY: noise, names.ROW_WEIGHT: np.ones(count, np.float32)}
+    layer, _ = id_rates(rows, ids)
+    served, trained = (layer(features, training=training).numpy()[:, 0] for training in (False, True))
+    assert np.corrcoef(served, noise)[0, 1] > 0.1, "the rate of an id holds the labels of its rows"
+    assert np.corrcoef(trained, noise)[0, 1] < 0.03
+
+
+def id_rates(rows, ids=IDS):
+    statistics = RowStatistics.of([rows], names.Y_ANY)
+    space = FeatureSpace({"channel": ids}, ("a", "b"), {}, statistics=statistics)
+    return IdRates(space), statistics.id_scores("channel", ids)
 
 
 def test_blocks_add_up_to_the_whole(rows):

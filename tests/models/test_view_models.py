@@ -33,6 +33,7 @@ def batch():
         names.RECENT_ITEMS: rng.integers(0, 9, (ROWS, names.SEQUENCE_LENGTH)),
         names.RECENT_LEAVES: rng.integers(0, 5, (ROWS, names.SEQUENCE_LENGTH)),
         NUMERIC: numeric,
+        names.USER_FOLD: rng.integers(0, names.USER_FOLDS, ROWS),
     }
     positive = rng.random(ROWS) < 1 / (1 + np.exp(-2 * numeric[:, 0]))
     labels = {names.ROW_WEIGHT: np.ones(ROWS), names.ALPHA: rng.random(ROWS)}
