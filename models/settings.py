@@ -1,4 +1,4 @@
-"""Settings of preprocessing and training. Defaults are those that the measurements in docs/model.md
+"""Settings of preprocessing and training. Defaults are those that the measurements in docs/model-choices.md
 support."""
 
 from __future__ import annotations
