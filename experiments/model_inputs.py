@@ -27,7 +27,8 @@ def model_inputs(
         rows: parts of the rows that are wanted, in order.
 
     Returns:
-        Inputs by name, [rows, ...] int32 ids and float32 numbers, and their sizes.
+        Inputs by name, [rows, ...] int32 ids (the user's fold among them) and float32 numbers, and their
+        sizes.
     """
     import tensorflow_transform as tft
     from tfx_bsl.tfxio.tensor_adapter import TensorAdapter

@@ -24,7 +24,8 @@ class Prepared:
     Attributes:
         home: the folder that holds all of it.
         train_rows: how many of the rows come from training days.
-        inputs: model input -> [rows, ...]: int32 ids, float32 numbers (what models.preprocessing gives).
+        inputs: model input -> [rows, ...]: int32 ids, float32 numbers (what models.preprocessing gives), and
+            the user's fold.
         labels: labels, credits and row weight of models/features.py, float32 [rows].
         alpha: similarity scheme -> weight of the row in L_CABB, float32 [rows].
         mean_alpha: similarity scheme -> mean alpha of the training rows with y_cabb = 1.

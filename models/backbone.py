@@ -53,7 +53,7 @@ class IdRates(tf_keras.layers.Layer):
         for name, size in sorted(space.cardinality.items()):
             *others, whole = space.statistics.id_scores(name, size)
             self._tables[name] = tf.Variable(whole, trainable=False, name=f"rate_{name}")
-            self._other_folds[name] = np.stack(others)
+            self._other_folds[name] = tf.constant(np.stack(others))
 
     def call(self, features: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         if training:

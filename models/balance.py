@@ -62,8 +62,8 @@ class TaskBalance(tf_keras.layers.Layer):
 
             d L_held(w') / d lambda = -rate <grad L_held(w'), grad L_CABB(w)>
 
-        is exact, without second derivatives. Adam on log lambda takes the step; its size does not depend on
-        the scale of the losses.
+        needs no second derivatives. Adam on log lambda takes the step; its size does not depend on the scale
+        of the losses.
 
         Args:
           held_out: gradients of the held-out conversion loss at w', by variable; None: not reached.

@@ -164,7 +164,7 @@ class Training:
     def _step_of_both(self, batch: Rows, held_out: Rows, embeddings: bool) -> None:
         """A training step, and a step of lambda down the conversion loss of held-out rows after it."""
         with tf.GradientTape() as tape:
-            cabb = self.model.losses_of(self.model.logits(batch[0], training=False), batch[1])["loss_cabb"]
+            cabb = self.model.losses_of(self.model.logits(batch[0], training=True), batch[1])["loss_cabb"]
         # Tables are left out: their gradients are sparse, and what matters for the balance is shared above.
         inner = tape.gradient(cabb, self._dense_variables)
         self._step(batch, embeddings)

@@ -68,7 +68,10 @@ class TrainingRows:
         wanted = _label_names(spec)
         missing = [name for name in (*wanted, names.USER_FOLD) if name not in spec]
         if missing:
-            raise InputError(f"transformed examples lack {', '.join(missing)}: remake the click examples")
+            raise InputError(
+                f"transformed examples lack {', '.join(missing)}: remake the click examples, or name them "
+                f"({names.USER_ID} for {names.USER_FOLD}) in the schema"
+            )
         blocks = _blocks(files, spec)
         if sum(tf.io.gfile.stat(path).length for path in files) <= _KEPT_BYTES:
             blocks = looked_at = blocks.cache()

@@ -8,7 +8,7 @@
 
 Every number that leaves is finite, whatever comes in: constants, NaN, infinities, empty histories. Labels and
 weights pass through as float32; keys (user, session, time) stay in the raw examples, which is what evaluation
-reads.
+reads, but for a fold of the user.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ def preprocessing_fn(
 
     Returns:
       int64 ids [batch] per categorical, int64 [batch, SEQUENCE_LENGTH] per sequence, `numeric` float32
-      [batch, n_numeric], float32 [batch] per label, credit and weight that is present.
+      [batch, n_numeric], float32 [batch] per label, credit and weight that is present; int64 [batch]
+      `user_fold` if the user is.
 
     Raises:
       InputError: a feature of models/features.py is missing.

@@ -10,10 +10,13 @@ import numpy as np
 from models import features as names
 
 _RARE_ROWS = 50
-"""Ids with fewer rows share one rate: their own would be little but the labels of those very rows."""
+"""Ids with fewer rows share one rate: their own would be little but noise."""
 _PRIOR_ROWS = 20.0
 """Rows at the base rate that every rate counts beside its own."""
 _SMALLEST_RATE = 1e-6
+_SMALLEST_SPREAD = 0.1
+"""Of log odds. Rates that hardly differ, such as those of a column with one value, are not blown up into
+inputs that matter."""
 _CLIP = 5.0
 """Standard deviations."""
 
@@ -42,7 +45,7 @@ class RowStatistics:
         cls, blocks: Iterable[tuple[dict[str, np.ndarray], dict[str, np.ndarray]]], label: str
     ) -> RowStatistics:
         """All but `numbers`, of (features, labels), [rows, ...] each, block by block; features [rows] of
-        integers are ids."""
+        integers are ids, but for USER_FOLD, which every block has."""
         rows, total, by_id = 0, 0.0, {}
         for features, labels in blocks:
             weight = labels[names.ROW_WEIGHT].astype(np.float64)
@@ -66,14 +69,14 @@ class RowStatistics:
         """
         by_fold = _added(self.by_id[name], np.zeros([1, 1, ids]))[..., :ids]
         whole = by_fold.sum(axis=0)
-        odds = np.stack([self._log_odds(*each) for each in (*(whole - by_fold), whole)])
+        rare = whole[0] < _RARE_ROWS
+        odds = np.stack([self._log_odds(*each, rare) for each in (*(whole - by_fold), whole)])
         odds -= np.average(odds[-1], weights=whole[0])
         spread = np.sqrt(np.average(odds[-1] ** 2, weights=whole[0]))
-        return np.clip(odds / max(spread, 1e-6), -_CLIP, _CLIP).astype(np.float32)
+        return np.clip(odds / max(spread, _SMALLEST_SPREAD), -_CLIP, _CLIP).astype(np.float32)
 
-    def _log_odds(self, weight: np.ndarray, positive: np.ndarray) -> np.ndarray:
-        """Of each id, [ids]."""
-        rare = weight < _RARE_ROWS
+    def _log_odds(self, weight: np.ndarray, positive: np.ndarray, rare: np.ndarray) -> np.ndarray:
+        """Of each id, [ids]; the rare share theirs."""
         count, hits = (np.where(rare, each[rare].sum(), each) for each in (weight, positive))
         rate = (hits + _PRIOR_ROWS * self.base_rate[self.label]) / (count + _PRIOR_ROWS)
         rate = np.clip(rate, _SMALLEST_RATE, 1 - _SMALLEST_RATE)

@@ -50,7 +50,7 @@ def columns(rows: int, *, seed: int = 0, users: int | None = None, items: int = 
     data[names.ALPHA] = np.where(cabb, rng.random(rows), 0.4).astype(np.float32)
     data[names.ROW_WEIGHT] = np.ones(rows, np.float32)
     data[names.USER_ID] = [f"user-{u}" for u in user]
-    data[names.SESSION_ID] = [f"session-{u}" for u in user]
+    data[names.SESSION_ID] = [f"session-{u}-{n % 2}" for n, u in enumerate(user)]
     data[names.USER_ACTIVITY] = [names.USER_ACTIVITY_LEVELS[u % 4] for u in user]
     data[names.EVENT_TIME] = 1_470_000_000_000_000 + np.arange(rows) * 1_000_000
     return data

@@ -49,11 +49,10 @@ def log_odds(rows, counted):
     features, labels = rows
     ids, weight = features["channel"], labels[names.ROW_WEIGHT]
     base = np.average(labels[names.Y_ANY], weights=weight)
-    rows_of = {each: counted & (ids == each) for each in range(IDS)}
-    rare = [each for each, mine in rows_of.items() if weight[mine].sum() < 50]
+    rare = [each for each in range(IDS) if weight[ids == each].sum() < 50]
     odds = np.zeros(ROWS)
     for each in range(IDS):
-        mine = counted & np.isin(ids, rare) if each in rare else rows_of[each]
+        mine = counted & (np.isin(ids, rare) if each in rare else ids == each)
         rate = (weight[mine] @ labels[names.Y_ANY][mine] + 20 * base) / (weight[mine].sum() + 20)
         odds[ids == each] = np.log(rate / (1 - rate))
     return odds
@@ -101,6 +100,14 @@ def id_rates(rows, ids=IDS):
     statistics = RowStatistics.of([rows], names.Y_ANY)
     space = FeatureSpace({"channel": ids}, ("a", "b"), {}, statistics=statistics)
     return IdRates(space), statistics.id_scores("channel", ids)
+
+
+def test_a_column_that_tells_nothing_is_near_zero_in_training_too(rows):
+    features, labels = rows
+    constant = features | {"channel": np.ones(ROWS, np.int32)}
+    layer, _ = id_rates((constant, labels))
+    assert not layer(constant).numpy().any()
+    assert np.abs(layer(constant, training=True)).max() < 1
 
 
 def test_blocks_add_up_to_the_whole(rows):

@@ -22,7 +22,14 @@ if TYPE_CHECKING:
     from experiments.trials import Plan
     from pipeline.config import Config
 
-DATA_CODE = ("components", "schemas", "models.features", "models.preprocessing", "experiments.prepare")
+DATA_CODE = (
+    "components",
+    "schemas",
+    "models.features",
+    "models.preprocessing",
+    "experiments.model_inputs",
+    "experiments.prepare",
+)
 JOURNEY_CODE = ("experiments.journey_rows", "experiments.attribution.journey_file")
 HOLDOUT_DAYS = 7
 TRAINING_CODE = ("models", "experiments.training", "experiments.variants", "experiments.boosting")
