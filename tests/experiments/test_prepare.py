@@ -46,7 +46,8 @@ def test_labels_and_alpha(prepared):
 
 
 def test_inputs_fit_their_sizes(prepared):
-    assert set(prepared.inputs) == {*prepared.space.cardinality, *prepared.space.sequences, NUMERIC}
+    model_inputs = {*prepared.space.cardinality, *prepared.space.sequences, NUMERIC}
+    assert set(prepared.inputs) == {*model_inputs, names.USER_FOLD}
     for name, size in prepared.space.cardinality.items():
         ids = prepared.inputs[name]
         assert ids.dtype == np.int32 and ids.min() >= 1 and ids.max() < size
