@@ -2,7 +2,7 @@
 
 One booster per label, on the numbers of a row, its hour and day, and its ids (as categories). Sequences are
 left out, since trees take none, and so is the item's id, without which trees did better on the days that
-chose the parameters (docs/model-choices.md). There are as many trees as lost least on held-out rows.
+chose the parameters (docs/model-choices.md). The number of trees has the least loss on held-out rows.
 """
 
 from __future__ import annotations
