@@ -17,7 +17,7 @@ ROWS = 600
 @pytest.fixture(scope="module")
 def rows():
     rng = np.random.default_rng(0)
-    ids = rng.choice([1, 2, 3, 4, 5], ROWS, p=[0.5, 0.3, 0.15, 0.03, 0.02]).astype(np.int32)
+    ids = rng.choice([1, 2, 3, 4, 5], ROWS, p=[0.5, 0.34, 0.11, 0.03, 0.02]).astype(np.int32)
     converted = rng.random(ROWS) < np.array([0, 0.5, 0.1, 0.3, 0.9, 0.2])[ids]
     features = {
         "channel": ids,
@@ -68,6 +68,10 @@ def test_scores_are_smoothed_log_odds_and_rare_ids_share_one(rows):
     assert scores.shape == (names.USER_FOLDS + 1, IDS)
     np.testing.assert_allclose(scores[-1, ids], (odds - mean) / sd, rtol=1e-5)
     assert len(set(scores[-1, [4, 5, 0, 6]])) == 1, "ids with few rows and ids with none are alike"
+    outside = [
+        weight[(ids == 3) & (features[names.USER_FOLD] != fold)].sum() for fold in range(names.USER_FOLDS)
+    ]
+    assert min(outside) < 50 < weight[ids == 3].sum(), "an id is rare by all rows, not by fold"
     for fold in range(names.USER_FOLDS):
         others = log_odds(rows, features[names.USER_FOLD] != fold)
         np.testing.assert_allclose(scores[fold, ids], (others - mean) / sd, rtol=1e-4)
