@@ -20,6 +20,8 @@ from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
+from models import features
+
 GOAL_SPEED, GOAL_MEMORY = 0.7, 0.5
 EVENTS_PER_USER, ITEMS_PER_LEAF, DAYS, EVAL_DAYS = 20, 33, 60, 7
 START = date(2024, 1, 1)
@@ -140,7 +142,7 @@ def run_polars(data: Path, out: Path, partitions: int) -> dict:
     counts = {
         split: {
             "rows": mine.height,
-            **{name: int(mine[name].sum()) for name in ("y_caba", "y_cabb", "y_any", "last_click_credit")},
+            **{name: int(mine[name].sum()) for name in features.LABELS},
         }
         for split in ("train", "eval")
         if (mine := examples.filter(pl.col("split") == split)) is not None

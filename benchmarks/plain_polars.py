@@ -80,8 +80,13 @@ def click_examples(events: pl.DataFrame, similarity: pl.DataFrame, data: Path) -
     featured = _history(events)
     anchors = featured.filter(pl.col("is_click") & pl.col("_first_of_item"))
     anchors = anchors.join(_labels(events, anchors, similarity), on="row", how="left", maintain_order="left")
+    for action, name in (("add_to_cart", "y_cart"), ("checkout", "y_checkout")):
+        done = _actions(events, anchors, action, name)
+        anchors = anchors.join(done, on="row", how="left", maintain_order="left")
     train = (pl.col("split") == "train") & (pl.col("y_cabb") == 1)
-    anchors = anchors.with_columns(pl.col("y_caba", "y_cabb", "last_click_credit").fill_null(0.0))
+    anchors = anchors.with_columns(
+        pl.col("y_caba", "y_cabb", "last_click_credit", "^y_(cart|checkout)_[ab]$").fill_null(0.0)
+    )
     ends = events.group_by(US).agg(
         _end=pl.col("event_time").max(), _goes_on=(pl.col("split") == "eval").any()
     )
@@ -216,6 +221,22 @@ def _labels(events: pl.DataFrame, anchors: pl.DataFrame, similarity: pl.DataFram
             y_cabb=other.any().cast(pl.Float64),
             last_click_credit=pl.col("last_click").any().cast(pl.Float64),
             alpha=pl.col("alpha").fill_null(0.0).filter(other).mean(),
+        )
+    )
+
+
+def _actions(events: pl.DataFrame, anchors: pl.DataFrame, action: str, name: str) -> pl.DataFrame:
+    done = events.filter(pl.col("event_type") == action).select(
+        *US, row_b="row", item_b="item", split_b="split"
+    )
+    pairs = anchors.select("row", *US, "item", "split").join(done, on=US)
+    seen = (pl.col("split") == "eval") | (pl.col("split_b") == "train")
+    same = pl.col("item") == pl.col("item_b")
+    return (
+        pairs.filter((pl.col("row_b") > pl.col("row")) & seen)
+        .group_by("row")
+        .agg(
+            same.any().cast(pl.Float64).alias(f"{name}_a"), (~same).any().cast(pl.Float64).alias(f"{name}_b")
         )
     )
 

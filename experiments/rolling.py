@@ -25,6 +25,7 @@ ROWS = (
     tables.CABA_ONLY,
     tables.TWO_HEADS,
     tables.OURS,
+    tables.PURCHASES_ONLY,
     tables.ANY,
     tables.TREES,
 )

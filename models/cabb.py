@@ -1,5 +1,5 @@
 """Two heads over one bottom, click A -> buy A and click A -> buy B, and the conversion score (CABB 3.1,
-3.4)."""
+3.4); beside them, what a click led to short of a purchase."""
 
 from __future__ import annotations
 
@@ -24,6 +24,10 @@ class Cabb(ConversionModel):
             `conversion_trains_bottom=False` keeps its gradient out of the bottom and of the two heads.
       sum   w1 p_caba + w2 p_cabb, clipped to [0, 1] (Figure 2 literally)
       or    1 - (1 - p_caba)(1 - p_cabb)
+
+    Carts and checkouts (features.ACTIONS), each read off the bottom by one linear logit and weighing
+    `action_weight`, tell it more of shoppers and products than the few purchases do. They are not in the
+    paper (ESM2, Wen et al. 2020, learns from such actions too), and no served score comes from them.
     """
 
     def __init__(self, settings: ModelSettings, space: FeatureSpace):
@@ -38,6 +42,11 @@ class Cabb(ConversionModel):
         if settings.conversion_score == "head":
             rate = space.base_rate(names.Y_ANY)
             self._conversion = Head(settings.conversion_units, rate, name=names.P_CONVERSION)
+        self._actions = {
+            label: Head((), space.base_rate(label), name=label)
+            for label in names.ACTIONS
+            if settings.action_weight and space.base_rate(label)
+        }
 
     def logits(self, features, training=False):
         bottom = self._bottom(features, training=training)
@@ -47,10 +56,10 @@ class Cabb(ConversionModel):
             if not self.settings.conversion_trains_bottom:
                 inputs = tf.stop_gradient(inputs)
             logits[names.P_CONVERSION] = self._conversion(inputs)
-        return logits
+        return logits | {label: head(bottom) for label, head in self._actions.items()}
 
     def probabilities(self, logits):
-        p = {output: tf.sigmoid(logit) for output, logit in logits.items()}
+        p = {output: tf.sigmoid(logits[output]) for output in names.LABEL_OF_OUTPUT if output in logits}
         caba, cabb = p[names.P_CABA], p[names.P_CABB]
         if self.settings.conversion_score == "sum":
             w1, w2 = self.settings.conversion_sum_weights
@@ -72,6 +81,10 @@ class Cabb(ConversionModel):
             conversion = binary_cross_entropy(labels[names.Y_ANY], logits[names.P_CONVERSION], row)
             losses["loss_conversion"] = conversion
             total += self.settings.conversion_weight * conversion
+        if self._actions:
+            actions = sum(binary_cross_entropy(labels[name], logits[name], row) for name in self._actions)
+            losses["loss_actions"] = actions
+            total += self.settings.action_weight * actions
         return {TOTAL_LOSS: total, **losses}
 
 

@@ -115,7 +115,15 @@ Y_CABA = "y_caba"
 Y_CABB = "y_cabb"
 Y_ANY = "y_any"
 LAST_CLICK_CREDIT = "last_click_credit"
-LABELS = (Y_CABA, Y_CABB, Y_ANY, LAST_CLICK_CREDIT)
+Y_CART_A = "y_cart_a"
+Y_CART_B = "y_cart_b"
+Y_CHECKOUT_A = "y_checkout_a"
+Y_CHECKOUT_B = "y_checkout_b"
+ACTIONS = (Y_CART_A, Y_CART_B, Y_CHECKOUT_A, Y_CHECKOUT_B)
+"""What a click may lead to short of a purchase: the clicked item (A), or another (B), in the cart or in the
+checkout. Labels that a model may learn from beside purchases; it serves none of them."""
+
+LABELS = (Y_CABA, Y_CABB, Y_ANY, LAST_CLICK_CREDIT, *ACTIONS)
 ALPHA = "alpha"  # weight of the row in L_CABB (eq. 3): relatedness of clicked and bought category
 ROW_WEIGHT = "row_weight"
 WEIGHTS = (ALPHA, ROW_WEIGHT)

@@ -84,6 +84,10 @@ class ModelSettings(Settings):
     """False: the conversion head reads stop-gradient inputs, so the other heads train as if it were
     absent."""
 
+    action_weight: float = Field(0.6, ge=0)
+    """`cabb`: weight of the cross-entropy of each of features.ACTIONS, carts and checkouts after the click;
+    0: learn from purchases only."""
+
     # Attribution views, for the models that learn from them.
     primary_view: View = "last_click"
     """Whose credit p_conversion predicts."""

@@ -23,6 +23,7 @@ from components.similarity_transform.labels import (
     Labels,
     LabelSettings,
     Touches,
+    find_actions,
     find_clicks,
     find_touches,
     in_outage,
@@ -104,6 +105,7 @@ def label_partition(
     clicks = find_clicks(events)
     touches = find_touches(events, clicks, settings.window)
     seen = within_train(events, clicks, touches)
+    actions = find_actions(events, clicks, settings.window)
     ripe = mature(
         events, clicks, settings.window, observed.session_gap, observed.train_end, observed.eval_end
     ) & credits_final(events, clicks, attribution, observed.train_end, observed.eval_end)
@@ -115,7 +117,7 @@ def label_partition(
     for split, mine in days.items():
         # Calibration is judged per click, so it is fitted per click.
         policy = settings.label_policy if split == TRAIN else "per_click"
-        labels = label_rows(events, clicks, seen, similarity, settings, policy)
+        labels = label_rows(events, clicks, seen, actions, similarity, settings, policy)
         rows[split] = labels.where((mine & ripe & ~lost)[labels.example])
         immature[split] = int(np.sum(mine & ~ripe))
         dropped[split] = int(np.sum(mine & ripe & lost))
@@ -144,7 +146,7 @@ def example_columns(
     columns[names.Y_CABA] = labels.y_caba
     columns[names.Y_CABB] = labels.y_cabb
     columns[names.Y_ANY] = np.maximum(labels.y_caba, labels.y_cabb)
-    columns[names.LAST_CLICK_CREDIT] = labels.last_click_credit
+    columns |= {name: getattr(labels, name) for name in (names.LAST_CLICK_CREDIT, *names.ACTIONS)}
     columns[names.ALPHA] = np.where(labels.y_cabb > 0, labels.alpha, np.float32(negative_alpha))
     columns[names.ROW_WEIGHT] = labels.row_weight
     for name, values in (credits or {}).items():
@@ -202,7 +204,7 @@ def count_labels(
             names.Y_CABA: int(rows.y_caba.sum()),
             names.Y_CABB: int(rows.y_cabb.sum()),
             names.Y_ANY: int(np.maximum(rows.y_caba, rows.y_cabb).sum()),
-            names.LAST_CLICK_CREDIT: int(rows.last_click_credit.sum()),
+            **{name: int(getattr(rows, name).sum()) for name in (names.LAST_CLICK_CREDIT, *names.ACTIONS)},
             "purchases": int((purchase & here).sum()),
             "purchases_after_a_click": int(here[held].sum()),
             "alpha_sum": float(alpha.sum()),

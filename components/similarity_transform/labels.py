@@ -6,6 +6,9 @@ depends on its label. Purchases after the anchor and within the window make its 
     y_caba = 1 if the clicked item group was bought, y_cabb = 1 if another was, y_any = either,
     alpha  = mean (or max) over the other item groups bought of S(leaf clicked, leaf bought),
     last_click_credit = 1 if the example holds the latest click before a purchase.
+
+Carts and checkouts make labels in the same way: y_cart_a = 1 if the clicked item group was put into the cart
+after the anchor and within the window, y_cart_b = 1 if another was; y_checkout_a and y_checkout_b likewise.
 """
 
 from __future__ import annotations
@@ -20,7 +23,8 @@ from pydantic import Field
 from components.category_similarity.similarity import ProductPairs, SimilarityTable
 from components.similarity_transform.outages import Outage
 from components.similarity_transform.timeline import Timeline, ranges
-from schemas.events import PURCHASE
+from models import features as names
+from schemas.events import ADD_TO_CART, CHECKOUT, PURCHASE
 from schemas.settings import Settings
 
 HOUR = 3_600_000_000  # microseconds
@@ -99,6 +103,10 @@ class Labels:
     y_caba: np.ndarray
     y_cabb: np.ndarray
     last_click_credit: np.ndarray
+    y_cart_a: np.ndarray
+    y_cart_b: np.ndarray
+    y_checkout_a: np.ndarray
+    y_checkout_b: np.ndarray
     alpha: np.ndarray
     row_weight: np.ndarray
 
@@ -121,11 +129,35 @@ def find_clicks(events: Timeline) -> Clicks:
 
 def find_touches(events: Timeline, clicks: Clicks, window: str | Hours) -> Touches:
     """Which purchases count for which examples, and which example holds the latest click before each."""
-    purchases = np.flatnonzero(events.of_type(PURCHASE))
+    example, purchase = _within_window(events, clicks, events.of_type(PURCHASE), window)
+    return Touches(example, purchase, _holds_last_click(events, clicks, example, purchase))
+
+
+def find_actions(events: Timeline, clicks: Clicks, window: str | Hours) -> dict[str, np.ndarray]:
+    """names.ACTIONS -> whether an example led to it, float32 [m]; of the training split, within it."""
+    found = {}
+    for event_type, of_clicked, of_another in (
+        (ADD_TO_CART, names.Y_CART_A, names.Y_CART_B),
+        (CHECKOUT, names.Y_CHECKOUT_A, names.Y_CHECKOUT_B),
+    ):
+        example, row = _within_window(events, clicks, events.of_type(event_type), window)
+        seen = _in_view(events, clicks, example, row)
+        same = events.item[row] == events.item[clicks.anchor[example]]
+        found[of_clicked] = _any(example[seen & same], len(clicks.anchor))
+        found[of_another] = _any(example[seen & ~same], len(clicks.anchor))
+    return found
+
+
+def _within_window(
+    events: Timeline, clicks: Clicks, chosen: np.ndarray, window: str | Hours
+) -> tuple[np.ndarray, np.ndarray]:
+    """Every (example, row) with the row among the chosen, bool [n], after the anchor and within the window;
+    by example, then row."""
+    rows = np.flatnonzero(chosen)
     if window == "session":
         scope = events.session
-        purchases = purchases[np.argsort(scope[purchases], kind="stable")]
-        at = events.pair(scope[purchases], purchases)
+        rows = rows[np.argsort(scope[rows], kind="stable")]
+        at = events.pair(scope[rows], rows)
         own = scope[clicks.anchor]
         low = np.searchsorted(at, events.pair(own, clicks.anchor), side="right")
         high = np.searchsorted(at, events.pair(own + 1, np.zeros_like(own)), side="left")
@@ -134,13 +166,12 @@ def find_touches(events: Timeline, clicks: Clicks, window: str | Hours) -> Touch
         moment = np.searchsorted(moments, events.time)
         until = events.time[clicks.anchor] + int(window.hours * HOUR)
         last = np.searchsorted(moments, until, side="right") - 1
-        low = np.searchsorted(purchases, clicks.anchor, side="right")
-        at = events.pair(events.user[purchases], moment[purchases])
+        low = np.searchsorted(rows, clicks.anchor, side="right")
+        at = events.pair(events.user[rows], moment[rows])
         high = np.searchsorted(at, events.pair(events.user[clicks.anchor], last), side="right")
-    # A purchase at the anchor's own time may precede it in order: then `high` falls short of `low`.
+    # A row at the anchor's own time may precede it in order: then `high` falls short of `low`.
     example, place = ranges(low, np.maximum(high, low))
-    purchase = purchases[place]
-    return Touches(example, purchase, _holds_last_click(events, clicks, example, purchase))
+    return example, rows[place]
 
 
 def _holds_last_click(
@@ -167,11 +198,12 @@ def label_rows(
     events: Timeline,
     clicks: Clicks,
     touches: Touches,
+    actions: dict[str, np.ndarray],
     similarity: SimilarityTable,
     settings: LabelSettings,
     policy: str = "per_click",
 ) -> Labels:
-    """Labels of every example by the given policy.
+    """Labels of every example by the given policy; those of actions are its own on each of its rows.
 
     `last_click_credit` is the example's number of credited purchases, clipped to 1: a buyer of three things
     is one positive. Of per_purchase rows it is that of the row's own item.
@@ -195,6 +227,7 @@ def label_rows(
             y_caba=column(bought.same),
             y_cabb=y_cabb,
             last_click_credit=column(bought.credited),
+            **{name: values[example] for name, values in actions.items()},
             alpha=np.where(y_cabb > 0, column(bought.alpha), np.nan).astype(np.float32),
             row_weight=(
                 1.0 / np.maximum(rows_of, 1)[example]
@@ -217,6 +250,7 @@ def label_rows(
         y_caba=_any(bought.example[bought.same], m),
         y_cabb=has.astype(np.float32),
         last_click_credit=_any(touches.example[touches.last_click], m),
+        **actions,
         alpha=alpha,
         row_weight=np.ones(m, np.float32),
     )
@@ -328,8 +362,13 @@ def within_train(events: Timeline, clicks: Clicks, touches: Touches) -> Touches:
 
     Who holds the latest click is settled before, so such a purchase is not passed on to another example.
     """
-    keep = events.in_eval[clicks.anchor[touches.example]] | ~events.in_eval[touches.purchase]
+    keep = _in_view(events, clicks, touches.example, touches.purchase)
     return Touches(touches.example[keep], touches.purchase[keep], touches.last_click[keep])
+
+
+def _in_view(events: Timeline, clicks: Clicks, example: np.ndarray, row: np.ndarray) -> np.ndarray:
+    """Which rows an example may see: one of the training split no row of the eval split."""
+    return events.in_eval[clicks.anchor[example]] | ~events.in_eval[row]
 
 
 def _any(example: np.ndarray, m: int) -> np.ndarray:

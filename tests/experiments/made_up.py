@@ -53,6 +53,10 @@ def prepared(home: Path, train: int = 900, evaluation: int = 300, days: int = 12
             names.Y_CABB: cabb,
             names.Y_ANY: np.maximum(caba, cabb),
             names.LAST_CLICK_CREDIT: caba * (rng.random(rows) < 0.6).astype(np.float32),
+            **{
+                name: np.maximum(bought, happened(numeric[:, 0] - 1))
+                for name, bought in zip(names.ACTIONS, (caba, cabb, caba, cabb), strict=True)
+            },
             names.ROW_WEIGHT: np.ones(rows, np.float32),
         },
         alpha={"static": np.ones(rows, np.float32), "taxonomy_cf": alpha},

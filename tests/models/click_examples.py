@@ -47,6 +47,10 @@ def columns(rows: int, *, seed: int = 0, users: int | None = None, items: int = 
     data[names.Y_CABA], data[names.Y_CABB] = caba.astype(np.float32), cabb.astype(np.float32)
     data[names.Y_ANY] = (caba | cabb).astype(np.float32)
     data[names.LAST_CLICK_CREDIT] = (caba & (rng.random(rows) < 0.7)).astype(np.float32)
+    for label, bought, chance in zip(
+        names.ACTIONS, (caba, cabb, caba, cabb), (0.2, 0.2, 0.05, 0.05), strict=True
+    ):
+        data[label] = (bought | (rng.random(rows) < chance)).astype(np.float32)
     data[names.ALPHA] = np.where(cabb, rng.random(rows), 0.4).astype(np.float32)
     data[names.ROW_WEIGHT] = np.ones(rows, np.float32)
     data[names.USER_ID] = [f"user-{u}" for u in user]

@@ -1,5 +1,7 @@
 """The CABB model's objective and its three ways to a conversion score, on hand-made inputs."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -48,7 +50,7 @@ def model(**settings):
 @pytest.mark.parametrize(("lambda_cabb", "share"), [(0.0, 1.0), (0.75, 1.0), (0.75, 0.3)])
 def test_the_objective_is_the_papers_if_alpha_alone_weighs(lambda_cabb, share):
     features, labels = batch()
-    cabb = model(lambda_cabb=lambda_cabb, conversion_weight=0.5, alpha_share=share)
+    cabb = model(lambda_cabb=lambda_cabb, conversion_weight=0.5, alpha_share=share, action_weight=0)
     p = {output: value.numpy()[:, 0] for output, value in cabb(features).items()}
     y = {name: value.numpy() for name, value in labels.items()}
     row = y[names.ROW_WEIGHT]
@@ -73,6 +75,32 @@ def test_sum_and_or_are_functions_of_the_two_heads():
     expected = np.clip(p[names.P_CABA] + 9 * p[names.P_CABB], 0, 1)
     np.testing.assert_allclose(p[names.P_CONVERSION], expected, rtol=1e-6)
     assert "loss_conversion" not in added.losses_of(added.logits(features, training=False), labels)
+
+
+def test_every_action_adds_its_cross_entropy_and_no_score():
+    features, labels = batch()
+    cabb = model(action_weight=0.3)
+    assert set(cabb(features)) == set(names.LABEL_OF_OUTPUT)
+    logits = cabb.logits(features, training=False)
+    row = labels[names.ROW_WEIGHT].numpy()
+    actions = sum(
+        (row * sums.cross_entropy(labels[name].numpy(), tf.sigmoid(logits[name]).numpy())).mean()
+        for name in names.ACTIONS
+    )
+    losses = cabb.losses_of(logits, labels)
+    assert float(losses["loss_actions"]) == pytest.approx(actions, rel=1e-5)
+    purchases = losses["loss_caba"] + 0.75 * losses["loss_cabb"] + losses["loss_conversion"]
+    assert float(losses["loss"]) == pytest.approx(float(purchases) + 0.3 * actions, rel=1e-5)
+
+
+def test_an_action_that_the_log_does_not_know_has_no_head():
+    rates = {**SPACE.statistics.base_rate, names.Y_CART_A: 0.3, **dict.fromkeys(names.ACTIONS[1:], 0.0)}
+    space = SPACE.over(dataclasses.replace(SPACE.statistics, base_rate=rates))
+    features, labels = batch()
+    cabb = registry.create(ModelSettings(), space)
+    logits = cabb.logits(features, training=False)
+    assert set(logits) == {*names.LABEL_OF_OUTPUT, names.Y_CART_A}
+    assert np.isfinite(cabb.losses_of(logits, labels)["loss_actions"])
 
 
 @pytest.mark.parametrize("trains", [True, False])

@@ -35,12 +35,25 @@ def in_window(rows: list[dict], anchor: int, other: int, window) -> bool:
     return b["event_time"] <= a["event_time"] + int(window.hours * 3600e6)
 
 
-def purchases_of(rows: list[dict], anchor: int, window) -> list[int]:
+def events_after(rows: list[dict], anchor: int, window, event_type: str = "purchase") -> list[int]:
     return [
         r
         for r in range(len(rows))
-        if rows[r]["event_type"] == "purchase" and in_window(rows, anchor, r, window)
+        if rows[r]["event_type"] == event_type and in_window(rows, anchor, r, window)
     ]
+
+
+def actions(rows: list[dict], anchor: int, window) -> dict[str, float]:
+    a, found = rows[anchor], {}
+    for name, event_type in (("cart", "add_to_cart"), ("checkout", "checkout")):
+        seen = [
+            rows[r]
+            for r in events_after(rows, anchor, window, event_type)
+            if is_eval(a) or not is_eval(rows[r])
+        ]
+        found[f"y_{name}_a"] = float(any(r["item"] == a["item"] for r in seen))
+        found[f"y_{name}_b"] = float(any(r["item"] != a["item"] for r in seen))
+    return found
 
 
 def credited(rows: list[dict], window) -> dict[int, int]:
@@ -69,8 +82,9 @@ def labels(rows: list[dict], s, settings, policy: str) -> dict[int, list[dict]]:
     for anchor in examples(rows):
         a = rows[anchor]
         bought = [
-            r for r in purchases_of(rows, anchor, settings.window) if is_eval(a) or not is_eval(rows[r])
+            r for r in events_after(rows, anchor, settings.window) if is_eval(a) or not is_eval(rows[r])
         ]
+        done = actions(rows, anchor, settings.window)
         items = sorted({rows[r]["item"] for r in bought})
         alphas = {
             b: s(a["leaf"], next(rows[r]["leaf"] for r in reversed(bought) if rows[r]["item"] == b))
@@ -85,6 +99,7 @@ def labels(rows: list[dict], s, settings, policy: str) -> dict[int, list[dict]]:
                     "y_caba": float(a["item"] in items),
                     "y_cabb": float(bool(others)),
                     "last_click_credit": float(bool(credit)),
+                    **done,
                     "alpha": float(reduce([alphas[b] for b in others])) if others else None,
                     "row_weight": 1.0,
                 }
@@ -96,6 +111,7 @@ def labels(rows: list[dict], s, settings, policy: str) -> dict[int, list[dict]]:
                     "y_caba": float(b == a["item"]),
                     "y_cabb": float(b != a["item"]),
                     "last_click_credit": float(b in credit),
+                    **done,
                     "alpha": alphas[b] if b != a["item"] else None,
                     "row_weight": weight,
                 }
@@ -149,7 +165,7 @@ def outcome_by(rows: list[dict], anchor: int, window, gap: int, moment: int) -> 
         bought = [r for r in stretch[1:] if rows[r]["event_type"] == "purchase"]
     else:
         closes = a["event_time"] + int(window.hours * 3600e6)
-        bought = purchases_of(rows, anchor, window)
+        bought = events_after(rows, anchor, window)
     if closes > moment:
         return None
     items = {rows[r]["item"] for r in bought}

@@ -47,6 +47,7 @@ OBSERVED = Observed(TIME_ZONE, GAP, BOUNDARY, END)
 PRICES = {"Toys": 10.0, "Home > Kitchen > Mugs": 4.0}
 SEEDS = st.integers(0, 2**32 - 1)
 WINDOWS = st.sampled_from(["session", Hours(hours=0.5), Hours(hours=30)])
+LABELS = (names.Y_CABA, names.Y_CABB, names.LAST_CLICK_CREDIT, *names.ACTIONS)
 POLICIES = st.sampled_from(["per_click", "per_purchase"])
 
 
@@ -96,14 +97,12 @@ def test_labels_are_the_definitions(seed, window, policy, reduce, row_weight):
         found: dict[int, list] = {}
         for k, example in enumerate(got.example):
             alpha = None if np.isnan(got.alpha[k]) else round(float(got.alpha[k]), 5)
-            row = (*(float(v[k]) for v in (got.y_caba, got.y_cabb, got.last_click_credit)), alpha)
+            row = (*(float(getattr(got, name)[k]) for name in LABELS), alpha)
             found.setdefault(int(anchors[example]), []).append((*row, round(float(got.row_weight[k]), 5)))
         wanted = {
             anchor: [
                 (
-                    r["y_caba"],
-                    r["y_cabb"],
-                    r["last_click_credit"],
+                    *(r[name] for name in LABELS),
                     None if r["alpha"] is None else round(float(np.float32(r["alpha"])), 5),
                     round(r["row_weight"], 5),
                 )

@@ -11,9 +11,10 @@ from components.similarity_transform.click_examples import example_columns, labe
 from components.similarity_transform.click_features import click_features
 from components.similarity_transform.labels import HOUR, Hours, LabelSettings
 from components.similarity_transform.popularity import Popularity, daily_counts, sum_counts
+from models import features as names
 
 from .event_streams import BOUNDARY, END, GAP, TIME_ZONE, arranged, is_eval, random_events
-from .test_click_examples import OBSERVED, PRICES, SEEDS, as_list, events_of, similarity_of
+from .test_click_examples import LABELS, OBSERVED, PRICES, SEEDS, as_list, events_of, similarity_of
 
 HOURS = st.sampled_from([0.5, 2, 30])
 
@@ -24,7 +25,7 @@ def facts_of(rows: list[dict], window: Hours, table) -> dict[int, tuple]:
     found = {}
     for part in labelled.rows.values():
         for k, example in enumerate(part.example):
-            values = (part.y_caba, part.y_cabb, part.last_click_credit, part.alpha)
+            values = (getattr(part, name) for name in (*LABELS, names.ALPHA))
             found[id(rows[int(labelled.clicks.anchor[example])])] = tuple(
                 float(np.nan_to_num(each[k], nan=-1)) for each in values
             )
@@ -54,8 +55,9 @@ def test_a_longer_window_only_adds_positives_and_drops_young_clicks(seed):
     table = similarity_of(rows)
     short, long = (facts_of(rows, Hours(hours=hours), table) for hours in (2, 30))
     assert set(long) <= set(short)
-    for click, (y_caba, y_cabb, *_) in long.items():
-        assert y_caba >= short[click][0] and y_cabb >= short[click][1]
+    for click, labels in long.items():
+        for name, later, sooner in zip((*LABELS, names.ALPHA), labels, short[click], strict=True):
+            assert later >= sooner or name in (names.LAST_CLICK_CREDIT, names.ALPHA), name
     of = {id(row): row for row in rows}
     for click in long:
         end = END if is_eval(of[click]) else BOUNDARY
