@@ -84,7 +84,7 @@ class ModelSettings(Settings):
     """False: the conversion head reads stop-gradient inputs, so the other heads train as if it were
     absent."""
 
-    action_weight: float = Field(0.6, ge=0)
+    action_weight: float = Field(1.0, ge=0)
     """`cabb`: weight of the cross-entropy of each of features.ACTIONS, carts and checkouts after the click;
     0: learn from purchases only."""
 
