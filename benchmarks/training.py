@@ -127,10 +127,12 @@ def run_keras(rows: int) -> float:
     outputs = {name: head(x, settings.head_units, name) for name in (names.P_CABA, names.P_CABB)}
     both = tf.concat([x, *outputs.values()], -1)
     outputs[names.P_CONVERSION] = head(both, settings.conversion_units, names.P_CONVERSION)
-    model = tf_keras.Model(inputs, outputs)
     metrics = {name: [tf_keras.metrics.BinaryCrossentropy()] for name in outputs}
+    outputs |= {label: dense(1, "sigmoid", name=label)(x) for label in names.ACTIONS}
+    model = tf_keras.Model(inputs, outputs)
     model.compile(tf_keras.optimizers.Adam(1e-3), "binary_crossentropy", metrics)
-    targets = {output: labels[label] for output, label in names.LABEL_OF_OUTPUT.items()}
+    label_of = {**names.LABEL_OF_OUTPUT, **{label: label for label in names.ACTIONS}}
+    targets = {output: labels[label] for output, label in label_of.items()}
     few = {name: column[: settings.batch_size] for name, column in features.items()}
     model.fit(few, {k: v[: settings.batch_size] for k, v in targets.items()}, verbose=0)
     data = tf.data.Dataset.from_tensor_slices((features, targets)).batch(settings.batch_size).cache()

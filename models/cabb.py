@@ -25,9 +25,8 @@ class Cabb(ConversionModel):
       sum   w1 p_caba + w2 p_cabb, clipped to [0, 1] (Figure 2 literally)
       or    1 - (1 - p_caba)(1 - p_cabb)
 
-    Carts and checkouts (features.ACTIONS), each read off the bottom by one linear logit and weighing
-    `action_weight`, tell it more of shoppers and products than the few purchases do. They are not in the
-    paper (ESM2, Wen et al. 2020, learns from such actions too), and no served score comes from them.
+    The bottom also learns features.ACTIONS, each by one linear logit, with `action_weight`. They are not in
+    the paper (ESM2, Wen et al. 2020, learns from such actions too), and no served score comes from them.
     """
 
     def __init__(self, settings: ModelSettings, space: FeatureSpace):
@@ -51,12 +50,14 @@ class Cabb(ConversionModel):
     def logits(self, features, training=False):
         bottom = self._bottom(features, training=training)
         logits = {output: head(bottom) for output, head in self._heads.items()}
+        # Before the conversion head, so that their first weights are the same without it.
+        actions = {label: head(bottom) for label, head in self._actions.items()}
         if self._conversion is not None:
             inputs = tf.concat([bottom, *(tf.expand_dims(z, -1) for z in logits.values())], axis=-1)
             if not self.settings.conversion_trains_bottom:
                 inputs = tf.stop_gradient(inputs)
             logits[names.P_CONVERSION] = self._conversion(inputs)
-        return logits | {label: head(bottom) for label, head in self._actions.items()}
+        return logits | actions
 
     def probabilities(self, logits):
         p = {output: tf.sigmoid(logits[output]) for output in names.LABEL_OF_OUTPUT if output in logits}

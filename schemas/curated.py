@@ -171,6 +171,11 @@ def _credit(name: str) -> schema_pb2.Feature:
     return _feature(name, schema_pb2.FLOAT, low=0.0, high=1.0, in_serving=False)
 
 
+def _action(name: str) -> schema_pb2.Feature:
+    # No distance: nothing that is served comes from them, and a shop may begin or cease to log its carts.
+    return _feature(name, schema_pb2.FLOAT, low=0.0, high=1.0, in_serving=False)
+
+
 def _weight(name: str) -> schema_pb2.Feature:
     # No distance: alpha follows the similarity settings, and rows per click follow the label policy.
     return _feature(name, schema_pb2.FLOAT, low=0.0, high=1.0, in_serving=False)
@@ -197,7 +202,8 @@ def sections() -> Iterator[tuple[str, list[schema_pb2.Feature]]]:
     yield "Seconds before the click. -1: it has not happened.", [_duration(n) for n in f.DURATIONS]
     yield "Smoothed conversion rates of whole days before the click's day.", [_rate(n) for n in f.RATES]
     yield "Prices in the log's currency. -1: unknown.", [_amount(n) for n in f.AMOUNTS]
-    yield "Labels: not there when the model serves.", [_label(n) for n in f.LABELS]
+    labels = [_label(n) for n in f.LABELS if n not in f.ACTIONS]
+    yield "Labels: not there when the model serves.", [*labels, *map(_action, f.ACTIONS)]
     yield "Weights of the losses: not there when the model serves.", [_weight(n) for n in f.WEIGHTS]
     keys = [_key(n) for n in (f.USER_ID, f.SESSION_ID, f.EVENT_TIME)]
     yield "Keys and slices: not there when the model serves.", [*keys, _activity(f.USER_ACTIVITY)]

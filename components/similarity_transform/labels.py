@@ -118,7 +118,7 @@ class Labels:
 def find_clicks(events: Timeline) -> Clicks:
     """One example per (user, session, clicked item group)."""
     click = np.flatnonzero(events.is_click)
-    key = events.session[click] * (int(events.item.max(initial=0)) + 1) + events.item[click]
+    key = _with_item(events, events.session)[click]
     _, first, example = np.unique(key, return_index=True, return_inverse=True)
     anchor = click[first]
     by_row = np.argsort(anchor)
@@ -129,49 +129,79 @@ def find_clicks(events: Timeline) -> Clicks:
 
 def find_touches(events: Timeline, clicks: Clicks, window: str | Hours) -> Touches:
     """Which purchases count for which examples, and which example holds the latest click before each."""
-    example, purchase = _within_window(events, clicks, events.of_type(PURCHASE), window)
+    scope = _scope(events, window)
+    purchases = _by_scope(scope, events.of_type(PURCHASE))
+    example, place = ranges(*_within_window(events, clicks, scope, purchases, window))
+    purchase = purchases[place]
     return Touches(example, purchase, _holds_last_click(events, clicks, example, purchase))
 
 
 def find_actions(events: Timeline, clicks: Clicks, window: str | Hours) -> dict[str, np.ndarray]:
-    """names.ACTIONS -> whether an example led to it, float32 [m]; of the training split, within it."""
+    """names.ACTIONS -> whether an example led to it, float32 [m].
+
+    Counts, not pairs: carts of a session times its clicks are many when a machine is at work.
+    """
+    scope = _scope(events, window)
+    _, of_item = np.unique(_with_item(events, scope), return_inverse=True)
     found = {}
-    for event_type, of_clicked, of_another in (
+    for event_type, clicked, another in (
         (ADD_TO_CART, names.Y_CART_A, names.Y_CART_B),
         (CHECKOUT, names.Y_CHECKOUT_A, names.Y_CHECKOUT_B),
     ):
-        example, row = _within_window(events, clicks, events.of_type(event_type), window)
-        seen = _in_view(events, clicks, example, row)
-        same = events.item[row] == events.item[clicks.anchor[example]]
-        found[of_clicked] = _any(example[seen & same], len(clicks.anchor))
-        found[of_another] = _any(example[seen & ~same], len(clicks.anchor))
+        chosen = events.of_type(event_type)
+        all_items, same_item = (_count(events, clicks, each, chosen, window) for each in (scope, of_item))
+        found[clicked] = (same_item > 0).astype(np.float32)
+        found[another] = (all_items > same_item).astype(np.float32)
     return found
 
 
-def _within_window(
-    events: Timeline, clicks: Clicks, chosen: np.ndarray, window: str | Hours
-) -> tuple[np.ndarray, np.ndarray]:
-    """Every (example, row) with the row among the chosen, bool [n], after the anchor and within the window;
-    by example, then row."""
+def _count(
+    events: Timeline, clicks: Clicks, scope: np.ndarray, chosen: np.ndarray, window: str | Hours
+) -> np.ndarray:
+    """How many chosen rows, bool [n], of its scope an example's window holds, int64 [m]; an example of the
+    training split sees none of the eval split."""
+
+    def held(visible: np.ndarray) -> np.ndarray:
+        low, high = _within_window(events, clicks, scope, _by_scope(scope, visible), window)
+        return high - low
+
+    return np.where(events.in_eval[clicks.anchor], held(chosen), held(chosen & ~events.in_eval))
+
+
+def _scope(events: Timeline, window: str | Hours) -> np.ndarray:
+    """Whose events a window looks at, codes [n]."""
+    return events.session if window == "session" else events.user
+
+
+def _with_item(events: Timeline, scope: np.ndarray) -> np.ndarray:
+    """One code, int64 [n], for a row's scope and item."""
+    return scope.astype(np.int64) * (int(events.item.max(initial=0)) + 1) + events.item
+
+
+def _by_scope(scope: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """Chosen rows, bool [n], by scope, then row."""
     rows = np.flatnonzero(chosen)
+    return rows[np.argsort(scope[rows], kind="stable")]
+
+
+def _within_window(
+    events: Timeline, clicks: Clicks, scope: np.ndarray, rows: np.ndarray, window: str | Hours
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where the rows, sorted by scope, that are after an example's anchor and within its window begin and
+    end, [m] each."""
+    at, own = events.pair(scope[rows], rows), scope[clicks.anchor]
+    low = np.searchsorted(at, events.pair(own, clicks.anchor), side="right")
     if window == "session":
-        scope = events.session
-        rows = rows[np.argsort(scope[rows], kind="stable")]
-        at = events.pair(scope[rows], rows)
-        own = scope[clicks.anchor]
-        low = np.searchsorted(at, events.pair(own, clicks.anchor), side="right")
         high = np.searchsorted(at, events.pair(own + 1, np.zeros_like(own)), side="left")
     else:
         moments = np.unique(events.time)
         moment = np.searchsorted(moments, events.time)
         until = events.time[clicks.anchor] + int(window.hours * HOUR)
         last = np.searchsorted(moments, until, side="right") - 1
-        low = np.searchsorted(rows, clicks.anchor, side="right")
-        at = events.pair(events.user[rows], moment[rows])
-        high = np.searchsorted(at, events.pair(events.user[clicks.anchor], last), side="right")
+        at = events.pair(scope[rows], moment[rows])
+        high = np.searchsorted(at, events.pair(own, last), side="right")
     # A row at the anchor's own time may precede it in order: then `high` falls short of `low`.
-    example, place = ranges(low, np.maximum(high, low))
-    return example, rows[place]
+    return low, np.maximum(high, low)
 
 
 def _holds_last_click(
@@ -203,7 +233,7 @@ def label_rows(
     settings: LabelSettings,
     policy: str = "per_click",
 ) -> Labels:
-    """Labels of every example by the given policy; those of actions are its own on each of its rows.
+    """Labels of every example by the given policy; every row of a click carries the click's actions.
 
     `last_click_credit` is the example's number of credited purchases, clipped to 1: a buyer of three things
     is one positive. Of per_purchase rows it is that of the row's own item.
@@ -362,13 +392,8 @@ def within_train(events: Timeline, clicks: Clicks, touches: Touches) -> Touches:
 
     Who holds the latest click is settled before, so such a purchase is not passed on to another example.
     """
-    keep = _in_view(events, clicks, touches.example, touches.purchase)
+    keep = events.in_eval[clicks.anchor[touches.example]] | ~events.in_eval[touches.purchase]
     return Touches(touches.example[keep], touches.purchase[keep], touches.last_click[keep])
-
-
-def _in_view(events: Timeline, clicks: Clicks, example: np.ndarray, row: np.ndarray) -> np.ndarray:
-    """Which rows an example may see: one of the training split no row of the eval split."""
-    return events.in_eval[clicks.anchor[example]] | ~events.in_eval[row]
 
 
 def _any(example: np.ndarray, m: int) -> np.ndarray:

@@ -115,6 +115,25 @@ def test_the_conversion_head_trains_the_bottom_only_when_told_to(trains):
     assert any(reached) == trains
 
 
+def test_a_conversion_head_that_trains_nothing_else_leaves_the_others_as_if_it_were_absent():
+    features, labels = batch()
+
+    def weights_after_a_step(**settings):
+        tf_keras.utils.set_random_seed(0)
+        cabb = model(input_dropout=0.0, **settings)
+        cabb(features)
+        with tf.GradientTape() as tape:
+            loss = cabb.losses_of(cabb.logits(features, training=False), labels)["loss"]
+        variables = [v for v in cabb.trainable_variables if f"/{names.P_CONVERSION}/" not in v.name]
+        gradients = tape.gradient(loss, variables)
+        return [v - 0.1 * tf.convert_to_tensor(g) for v, g in zip(variables, gradients, strict=True)]
+
+    beside = weights_after_a_step(conversion_trains_bottom=False)
+    absent = weights_after_a_step(conversion_score="or")
+    for one, other in zip(beside, absent, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_starts_at_the_base_rates():
     tf_keras.utils.set_random_seed(0)
     p = model()(batch()[0])

@@ -82,7 +82,7 @@ def test_it_learns_and_writes_the_curve(trained):
     _, curve, arguments = trained
     assert [row["step"] for row in curve] == list(range(4, 81, 4))
     assert curve[-1]["examples"] == 4 * ROWS
-    losses = {"loss", "loss_caba", "loss_cabb", "loss_conversion"}
+    losses = {"loss", "loss_caba", "loss_cabb", "loss_conversion", "loss_actions"}
     assert set(curve[0]) == {"step", "examples", "ne_caba", "ne_cabb", "ne_conversion"} | losses
     for name in ("ne_caba", "ne_cabb", "ne_conversion"):
         assert curve[0][name] == pytest.approx(1.0, abs=0.1)

@@ -136,7 +136,7 @@ def _print(
         console.print(view)
 
     say("\n[bold]Labels and weight[/]")
-    say("  " + ", ".join(f"{name} {row[name][0]:g}" for name in names.LABELS))
+    say("  " + ", ".join(f"{name} {row[name][0]:g}" for name in names.LABELS if name in row))
     for line in _weight(which, row, found):
         say(f"  {line}")
 

@@ -83,3 +83,25 @@ def training_rows(rows: list[dict], window: Hours) -> dict:
     daily = daily_counts(events, labelled.clicks, labelled.touches, window, GAP, TIME_ZONE)
     features = click_features(events, labelled.clicks, Popularity(sum_counts([daily])), PRICES)
     return example_columns(features, labelled.rows["train"], 0.5)
+
+
+def test_a_window_that_ends_with_training_does_not_see_the_first_event_after_it():
+    """An event at the boundary is inside the window of a click just as old, and belongs to the eval split."""
+    click = next(r for seed in range(9) for r in random_events(seed)) | {
+        "event_time": BOUNDARY - 30 * HOUR,
+        "event_type": "click",
+        "is_click": True,
+    }
+    later = [
+        {**click, "event_time": BOUNDARY, "event_type": kind, "is_click": False, "item": item}
+        for kind in ("add_to_cart", "checkout", "purchase")
+        for item in (click["item"], "another")
+    ]
+    sooner = [{**row, "event_time": BOUNDARY - 1} for row in later]
+    for rows, expected in (([click, *later], 0), ([click, *sooner], 1)):
+        labelled = label_partition(
+            events_of(rows), similarity_of(rows), LabelSettings(window=Hours(hours=30)), OBSERVED
+        )
+        train = labelled.rows["train"]
+        for name in (names.Y_CABA, names.Y_CABB, *names.ACTIONS):
+            assert getattr(train, name).tolist() == [expected], name
