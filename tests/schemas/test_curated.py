@@ -59,7 +59,8 @@ def test_every_model_input_is_watched(schema, kind):
     assert inputs - watched == ({"day_of_week"} if kind == "skew" else set())
     assert curated.threshold(schema["price"], kind, curated.QUANTILE_DISTANCE) == curated.PRICE
     for label in f.LABELS:
-        assert curated.threshold(schema[label], kind, curated.POSITIVE_DIVERGENCE) == curated.LABEL
+        distance = None if label in f.ACTIONS else curated.LABEL
+        assert curated.threshold(schema[label], kind, curated.POSITIVE_DIVERGENCE) == distance
 
 
 def test_context_columns_are_appended_once(tmp_path):
