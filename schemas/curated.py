@@ -166,18 +166,10 @@ def _label(name: str) -> schema_pb2.Feature:
     return _annotated(feature, POSITIVE_DIVERGENCE, LABEL)
 
 
-def _credit(name: str) -> schema_pb2.Feature:
-    # No distance: credits follow the purchases, which the labels watch, and the attribution settings.
-    return _feature(name, schema_pb2.FLOAT, low=0.0, high=1.0, in_serving=False)
-
-
-def _action(name: str) -> schema_pb2.Feature:
-    # No distance: nothing that is served comes from them, and a shop may begin or cease to log its carts.
-    return _feature(name, schema_pb2.FLOAT, low=0.0, high=1.0, in_serving=False)
-
-
-def _weight(name: str) -> schema_pb2.Feature:
-    # No distance: alpha follows the similarity settings, and rows per click follow the label policy.
+def _unwatched(name: str) -> schema_pb2.Feature:
+    # No distance. Actions: nothing that is served comes from them, and a shop may begin or end logging it.
+    # Credits follow the purchases, which the labels watch, and the attribution settings. Of the weights alpha
+    # follows the similarity settings, and rows per click the label policy.
     return _feature(name, schema_pb2.FLOAT, low=0.0, high=1.0, in_serving=False)
 
 
@@ -203,8 +195,8 @@ def sections() -> Iterator[tuple[str, list[schema_pb2.Feature]]]:
     yield "Smoothed conversion rates of whole days before the click's day.", [_rate(n) for n in f.RATES]
     yield "Prices in the log's currency. -1: unknown.", [_amount(n) for n in f.AMOUNTS]
     labels = [_label(n) for n in f.LABELS if n not in f.ACTIONS]
-    yield "Labels: not there when the model serves.", [*labels, *map(_action, f.ACTIONS)]
-    yield "Weights of the losses: not there when the model serves.", [_weight(n) for n in f.WEIGHTS]
+    yield "Labels: not there when the model serves.", [*labels, *map(_unwatched, f.ACTIONS)]
+    yield "Weights of the losses: not there when the model serves.", [_unwatched(n) for n in f.WEIGHTS]
     keys = [_key(n) for n in (f.USER_ID, f.SESSION_ID, f.EVENT_TIME)]
     yield "Keys and slices: not there when the model serves.", [*keys, _activity(f.USER_ACTIVITY)]
 
@@ -228,7 +220,7 @@ def curated_schema(context_columns: Iterable[str] = (), views: Iterable[str] = (
         if name not in known:
             schema.feature.append(_context(name))
             known.add(name)
-    schema.feature.extend(_credit(name) for name in f.credit_columns(views))
+    schema.feature.extend(_unwatched(name) for name in f.credit_columns(views))
     return schema
 
 

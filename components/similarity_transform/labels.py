@@ -194,8 +194,7 @@ def _within_window(
     if window == "session":
         high = np.searchsorted(at, events.pair(own + 1, np.zeros_like(own)), side="left")
     else:
-        moments = np.unique(events.time)
-        moment = np.searchsorted(moments, events.time)
+        moments, moment = events.moments
         until = events.time[clicks.anchor] + int(window.hours * HOUR)
         last = np.searchsorted(moments, until, side="right") - 1
         at = events.pair(scope[rows], moment[rows])

@@ -122,6 +122,11 @@ class Timeline:
     def by_session(self) -> Groups:
         return Groups(self.session)
 
+    @cached_property
+    def moments(self) -> tuple[np.ndarray, np.ndarray]:
+        """The distinct times, increasing, and which of them each row has, [n]."""
+        return np.unique(self.time, return_inverse=True)
+
     def pair(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
         """One code for two, both below the number of rows: int64."""
         return one.astype(np.int64) * (len(self) + 1) + other
