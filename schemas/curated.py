@@ -167,7 +167,7 @@ def _label(name: str) -> schema_pb2.Feature:
 
 
 def _unwatched(name: str) -> schema_pb2.Feature:
-    # No distance. Actions: nothing that is served comes from them, and a shop may begin or end logging it.
+    # No distance. Actions: nothing that is served comes from them, and a shop may begin or end to log them.
     # Credits follow the purchases, which the labels watch, and the attribution settings. Of the weights alpha
     # follows the similarity settings, and rows per click the label policy.
     return _feature(name, schema_pb2.FLOAT, low=0.0, high=1.0, in_serving=False)
