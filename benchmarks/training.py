@@ -112,8 +112,7 @@ def run_keras(rows: int) -> float:
     history = tf.reduce_sum(dense(1)(score) * keys * mask, axis=1)
     rates = IdRates(space().over(statistics))(inputs, training=True)
     pieces = PiecewiseLinear(statistics.edges(settings.numeric_bins))(inputs[NUMERIC])
-    x0 = tf.concat([*embedded.values(), inputs[NUMERIC], rates, pieces, history], -1)
-    x0 = x = tf_keras.layers.Dropout(settings.input_dropout)(x0)
+    x = x0 = tf.concat([*embedded.values(), inputs[NUMERIC], rates, pieces, history], -1)
     for _ in range(settings.cross_layers):
         x = tfrs.layers.dcn.Cross(projection_dim=settings.cross_projection)(x0, x)
     for units in settings.bottom_units:

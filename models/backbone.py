@@ -10,7 +10,6 @@ import tf_keras
 from models import features as names
 from models.feature_space import NUMERIC, PADDING_ID, FeatureSpace
 from models.layers.din import DIN
-from models.layers.dropout import Dropout
 from models.layers.mlp import MLP
 from models.layers.piecewise_linear import PiecewiseLinear
 from models.settings import ModelSettings
@@ -68,7 +67,7 @@ class IdRates(tf_keras.layers.Layer):
 class Backbone(tf_keras.layers.Layer):
     """Transformed features -> representation [batch, bottom_units[-1]].
 
-    x0 = dropout([embeddings, rates of ids, numeric, numeric by pieces, DIN(candidate; recent items)])
+    x0 = [embeddings, rates of ids, numeric, numeric by pieces, DIN(candidate; recent items)]
     x_{l+1} = x0 * (U V' x_l + b) + x_l      (DCN-v2, Wang et al. 2021; tfrs.layers.dcn.Cross, low rank)
     out = MLP(x_L)
     """
@@ -83,7 +82,6 @@ class Backbone(tf_keras.layers.Layer):
             edges = space.statistics.edges(settings.numeric_bins)
             self._pieces = PiecewiseLinear(edges, name="pieces")
         self._attention = DIN(settings.attention_units, name="din") if settings.attention_units else None
-        self._dropout = Dropout(settings.input_dropout, settings.seed, name="dropout")
         self._crosses = [
             tfrs.layers.dcn.Cross(projection_dim=settings.cross_projection, name=f"cross_{i}")
             for i in range(settings.cross_layers)
@@ -104,8 +102,7 @@ class Backbone(tf_keras.layers.Layer):
             ids = {shared: tf.gather_nd(features[name], entries) for name, shared in sequences}
             keys = tf.concat([self.embeddings(ids[shared], shared) for _, shared in sequences], axis=-1)
             parts.append(self._attention(query, keys, entries[:, 0]))
-        x0 = self._dropout(tf.concat(parts, axis=-1), training=training)
-        x = x0
+        x = x0 = tf.concat(parts, axis=-1)
         for cross in self._crosses:
             x = cross(x0, x)
         return self._mlp(x)

@@ -10,9 +10,11 @@ from models.backbone import Backbone
 from models.balance import TaskBalance
 from models.conversion_model import TOTAL_LOSS, ConversionModel
 from models.feature_space import FeatureSpace
-from models.layers.head import Head
+from models.layers.head import Head, linear_logits
 from models.losses import binary_cross_entropy, relatedness_weight
 from models.settings import ModelSettings
+
+_ACTIONS = "actions"
 
 
 class Cabb(ConversionModel):
@@ -41,23 +43,26 @@ class Cabb(ConversionModel):
         if settings.conversion_score == "head":
             rate = space.base_rate(names.Y_ANY)
             self._conversion = Head(settings.conversion_units, rate, name=names.P_CONVERSION)
-        self._actions = {
-            label: Head((), space.base_rate(label), name=label)
-            for label in names.ACTIONS
-            if settings.action_weight and space.base_rate(label)
-        }
+        self._actions = [
+            label for label in names.ACTIONS if settings.action_weight and space.base_rate(label)
+        ]
+        self._action_logits = linear_logits(
+            [space.base_rate(label) for label in self._actions], name=_ACTIONS
+        )
 
     def logits(self, features, training=False):
         bottom = self._bottom(features, training=training)
-        logits = {output: head(bottom) for output, head in self._heads.items()}
-        # Before the conversion head, so that their first weights are the same without it.
-        actions = {label: head(bottom) for label, head in self._actions.items()}
+        heads = {output: head(bottom) for output, head in self._heads.items()}
+        logits = dict(heads)
+        if self._actions:
+            # Before the conversion head, so that their first weights are the same without it.
+            logits[_ACTIONS] = self._action_logits(bottom)
         if self._conversion is not None:
-            inputs = tf.concat([bottom, *(tf.expand_dims(z, -1) for z in logits.values())], axis=-1)
+            inputs = tf.concat([bottom, *(tf.expand_dims(z, -1) for z in heads.values())], axis=-1)
             if not self.settings.conversion_trains_bottom:
                 inputs = tf.stop_gradient(inputs)
             logits[names.P_CONVERSION] = self._conversion(inputs)
-        return logits | actions
+        return logits
 
     def probabilities(self, logits):
         p = {output: tf.sigmoid(logits[output]) for output in names.LABEL_OF_OUTPUT if output in logits}
@@ -83,8 +88,9 @@ class Cabb(ConversionModel):
             losses["loss_conversion"] = conversion
             total += self.settings.conversion_weight * conversion
         if self._actions:
-            actions = sum(binary_cross_entropy(labels[name], logits[name], row) for name in self._actions)
-            losses["loss_actions"] = actions
+            done = tf.stack([labels[label] for label in self._actions], axis=1)
+            each = binary_cross_entropy(done, logits[_ACTIONS], row[:, tf.newaxis])
+            losses["loss_actions"] = actions = len(self._actions) * each
             total += self.settings.action_weight * actions
         return {TOTAL_LOSS: total, **losses}
 

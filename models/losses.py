@@ -10,8 +10,8 @@ import tensorflow as tf
 
 
 def binary_cross_entropy(label: tf.Tensor, logit: tf.Tensor, *weights: tf.Tensor) -> tf.Tensor:
-    """Mean over rows of the product of `weights` times the cross-entropy in nats; all [batch], returns a
-    scalar.
+    """Mean over rows of the product of `weights` times the cross-entropy in nats; all of one shape, [batch]
+    say, returns a scalar.
 
     With weight alpha it is L_CABB (CABB eq. 5), with none L_CABA (CABB eq. 4). Computed from logits:
     max(z, 0) - z y + log(1 + exp(-|z|)).

@@ -44,9 +44,6 @@ class ModelSettings(Settings):
 
     # The shape of the network.
     embedding_size: int = Field(16, ge=1)
-    input_dropout: float = Field(0.1, ge=0, lt=1)
-    """Share of its inputs that a row goes without in a training step (Srivastava et al. 2014), so that the
-    network leans on many of them."""
     numeric_bins: int = Field(8, ge=0)
     """Quantile bins of a number's piecewise linear encoding; 0: without."""
     attention_units: tuple[int, ...] = (32,)

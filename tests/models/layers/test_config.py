@@ -6,7 +6,6 @@ import tensorflow as tf
 import tf_keras
 
 from models.layers.din import DIN
-from models.layers.dropout import Dropout
 from models.layers.experts import Experts
 from models.layers.fusion import KnowledgeFusion
 from models.layers.gates import FeatureGate, Gate, SelfGate
@@ -21,7 +20,6 @@ OWNER = tf.constant([0, 0])
 CASES = [
     (MLP((4, 2)), (ROW,)),
     (MLP(()), (ROW,)),
-    (Dropout(0.3, seed=2), (ROW,)),
     (PiecewiseLinear(((-1.0, 0.0, 2.0), (0.0, 1.0), (0.0, 1.0, 4.0, 5.0))), (ROW,)),
     (Head((3,), base_rate=0.07), (ROW,)),
     (Experts(2, (3,), normalized=True), (ROW,)),
