@@ -49,7 +49,11 @@ class ServedModel(tf.Module):
         calibration: Mapping[str, MonotoneMap] | None = None,
     ):
         super().__init__()
-        self.model = model
+        # All of the model that is saved: a Keras model would add its functions for training, and to them the
+        # rates of every fold of users.
+        self._weights = model.variables
+        self._model = lambda features: model(features)
+        self._numeric = model.space.numeric
         self._calibration = dict(calibration or {})
         self.transform = transform.transform_features_layer()
         self._raw_spec = {k: v for k, v in sorted(transform.raw_feature_spec().items()) if is_model_input(k)}
@@ -76,7 +80,7 @@ class ServedModel(tf.Module):
 
         @tf.function(input_signature=[examples])
         def uncalibrated(examples):
-            return self.model(self._transformed(self._parse(examples)))
+            return self._model(self._transformed(self._parse(examples)))
 
         @tf.function
         def raw(**tensors):
@@ -120,7 +124,7 @@ class ServedModel(tf.Module):
         )
         users = {name: tf.repeat(value, shape[1], axis=0) for name, value in users.items()}
         features = {name: (rows if name in names.OF_CANDIDATE else users)[name] for name in rows}
-        columns = [n.removeprefix("known_") in names.OF_CANDIDATE for n in self.model.space.numeric]
+        columns = [n.removeprefix("known_") in names.OF_CANDIDATE for n in self._numeric]
         features[NUMERIC] = tf.where(tf.constant([columns]), rows[NUMERIC], users[NUMERIC])
         outputs = {name: tf.reshape(value, shape) for name, value in self._scores(features).items()}
         order = tf.argsort(outputs[names.P_CONVERSION], direction="DESCENDING", stable=True)
@@ -162,5 +166,5 @@ class ServedModel(tf.Module):
         return self._scores(self._transformed(raw))
 
     def _scores(self, features):
-        p = self.model(features)
+        p = self._model(features)
         return p | {output: calibrated(p[output]) for output, calibrated in self._calibration.items()}

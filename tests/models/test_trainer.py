@@ -3,11 +3,13 @@
 import json
 import os
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from models import features as names
 from models import inputs, recorder, trainer
@@ -90,15 +92,18 @@ def test_it_learns_and_writes_the_curve(trained):
     assert os.listdir(os.path.join(arguments.model_run_dir, "logs"))
 
 
-def test_what_is_served_is_what_was_trained(transformed, trained):
-    """serving_default and raw from raw rows equal the training graph on transformed rows."""
-    graph, _, _ = transformed
+def test_what_is_served_is_what_was_trained(transformed, trained, tmp_path):
+    """serving_default and raw from raw rows equal the model that the same training ends with, on transformed
+    rows."""
+    graph, files, _ = transformed
     loaded, _, arguments = trained
+    settings = trainer.ModelSettings(**{**SMALL, "epochs": 4})
+    model = trainer.fit(settings, graph, files, run_dir=str(tmp_path)).model
     data = click_examples.columns(200, seed=8)
     examples = click_examples.serialized(data | credits(data))
     spec = graph.raw_feature_spec()
     transformed_rows = graph.transform_features_layer()(tf.io.parse_example(examples, spec))
-    expected = loaded.model(
+    expected = model(
         {
             name: tf.cast(x, tf.int32) if x.dtype == tf.int64 else x
             for name, x in transformed_rows.items()
@@ -121,6 +126,16 @@ def test_what_is_served_is_what_was_trained(transformed, trained):
         description = json.load(file)
     assert set(description["raw_features"]) == set(serving)
     assert description["training_rows"] == ROWS
+
+
+def test_rates_by_fold_of_users_are_not_saved(trained):
+    """They are for training only, and ten times as large as the table of a catalog."""
+    _, _, arguments = trained
+    saved = SavedModel.FromString(Path(arguments.serving_model_dir, "saved_model.pb").read_bytes())
+    graph = saved.meta_graphs[0].graph_def
+    nodes = [*graph.node, *(node for each in graph.library.function for node in each.node_def)]
+    shapes = [node.attr["value"].tensor.tensor_shape.dim for node in nodes if node.op == "Const"]
+    assert shapes and not any(len(dims) == 2 and dims[0].size == names.USER_FOLDS for dims in shapes)
 
 
 def test_a_loaded_version_answers_when_its_files_are_gone(trained, tmp_path):
