@@ -61,7 +61,7 @@ def measure(model: str, count: int, batch_size: int) -> dict:
     from models.settings import ModelSettings
 
     features, labels, space = rows(count)
-    settings = ModelSettings(model=model, batch_size=batch_size, views=VIEWS, epochs=1)
+    settings = ModelSettings(model=model, members=1, batch_size=batch_size, views=VIEWS, epochs=1)
     label = settings.label_of_output()[names.P_CONVERSION]
     training = Training(settings, space, TrainingRows.of_arrays(features, labels, label))
     marks = []

@@ -72,7 +72,9 @@ def run_cabb(rows: int) -> float:
     from models.inputs import TrainingRows
     from models.settings import ModelSettings
 
-    training = Training(ModelSettings(epochs=1), space(), TrainingRows.of_arrays(*made(rows), names.Y_ANY))
+    training = Training(
+        ModelSettings(members=1, epochs=1), space(), TrainingRows.of_arrays(*made(rows), names.Y_ANY)
+    )
     seen: list[tuple[int, float]] = []
     training.run(lambda step, values: seen.append((step, time.process_time())))
     (first, begin), (last, end) = seen[0], seen[-1]

@@ -46,9 +46,9 @@ class Cabb(ConversionModel):
         self._actions = [
             label for label in names.ACTIONS if settings.action_weight and space.base_rate(label)
         ]
-        self._action_logits = linear_logits(
-            [space.base_rate(label) for label in self._actions], name=_ACTIONS
-        )
+        if self._actions:
+            rates = [space.base_rate(label) for label in self._actions]
+            self._action_logits = linear_logits(rates, name=_ACTIONS)
 
     def logits(self, features, training=False):
         bottom = self._bottom(features, training=training)

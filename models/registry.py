@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+from models.ensemble import Ensemble
 from models.settings import ModelSettings
 
 if TYPE_CHECKING:
@@ -16,5 +17,7 @@ if TYPE_CHECKING:
 
 
 def create(settings: ModelSettings, space: FeatureSpace) -> ConversionModel:
-    """The model that `settings.model` names, unbuilt."""
-    return importlib.import_module(f"models.{settings.model}").MODEL(settings, space)
+    """The model that `settings.model` names, unbuilt; of more than one member an ensemble."""
+    kind = importlib.import_module(f"models.{settings.model}").MODEL
+    members = [kind(settings, space) for _ in range(settings.members)]
+    return members[0] if len(members) == 1 else Ensemble(members)

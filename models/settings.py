@@ -42,6 +42,10 @@ class ModelSettings(Settings):
             raise ValueError(f"no such model; choose one of {', '.join(MODELS)}")
         return model
 
+    members: int = Field(3, ge=1)
+    """Networks side by side, of other first weights, whose mean is served. Each is one more in training and
+    serving time."""
+
     # The shape of the network.
     embedding_size: int = Field(16, ge=1)
     numeric_bins: int = Field(8, ge=0)

@@ -26,7 +26,7 @@ def prepared(tmp_path_factory):
 def plan():
     small = {"batch_size": 50, "epochs": 8, "bottom_units": [16], "head_units": [], "cross_layers": 0}
     fast = {"dense_learning_rate": 5e-3, "embedding_learning_rate": 0.02}
-    model = ModelSettings(attention_units=(), **small, **fast)
+    model = ModelSettings(members=1, attention_units=(), **small, **fast)
     return Plan(seeds=(1, 2), holdout_days=4, refit=False, model=model)
 
 

@@ -17,7 +17,9 @@ from models.settings import ModelSettings
 from schemas.errors import InputError
 from tests.experiments import made_up
 
-SMALL = ModelSettings(batch_size=256, bottom_units=(32,), attention_units=(), cross_layers=0, epochs=1)
+SMALL = ModelSettings(
+    members=1, batch_size=256, bottom_units=(32,), attention_units=(), cross_layers=0, epochs=1
+)
 
 
 def test_a_proposal_changes_only_what_is_searched_and_the_start_is_one_of_them():

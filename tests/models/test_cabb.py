@@ -44,7 +44,7 @@ def batch(n=16):
 
 
 def model(**settings):
-    return registry.create(ModelSettings(**settings), SPACE)
+    return registry.create(ModelSettings(members=1, **settings), SPACE)
 
 
 @pytest.mark.parametrize(("lambda_cabb", "share"), [(0.0, 1.0), (0.75, 1.0), (0.75, 0.3)])
@@ -98,7 +98,7 @@ def test_an_action_that_the_log_does_not_know_has_no_head():
     rates = {**SPACE.statistics.base_rate, names.Y_CART_A: 0.3, **dict.fromkeys(names.ACTIONS[1:], 0.0)}
     space = SPACE.over(dataclasses.replace(SPACE.statistics, base_rate=rates))
     features, labels = batch()
-    cabb = registry.create(ModelSettings(), space)
+    cabb = registry.create(ModelSettings(members=1), space)
     logits = cabb.logits(features, training=False)
     p = tf.sigmoid(logits["actions"])
     np.testing.assert_allclose(p, np.full([16, 1], 0.3), rtol=0.3)

@@ -21,7 +21,7 @@ def weights(fold):
     }
     columns = (*names.LABELS, *names.WEIGHTS)
     labels = {name: (rng.random(ROWS) < 0.5).astype(np.float32) for name in columns}
-    settings = ModelSettings(batch_size=100, epochs=1, attention_units=(), numeric_bins=0)
+    settings = ModelSettings(members=1, batch_size=100, epochs=1, attention_units=(), numeric_bins=0)
     rows = TrainingRows.of_arrays(features, labels, names.Y_ANY)
     model = Training(settings, FeatureSpace({names.ITEM: 9}, ("a", "b", "c"), {}), rows).run()
     return [variable.numpy() for variable in model.trainable_variables]

@@ -39,7 +39,13 @@ def test_weights_of_dense_layers_decay_by_their_share_and_nothing_else_does(monk
     steps = 5
     monkeypatch.setattr(fit, "_DECAY_STEPS", full)
     settings = ModelSettings(
-        batch_size=8, epochs=1, warmup_share=0, weight_decay=0.1, attention_units=(), log_every_steps=steps
+        members=1,
+        batch_size=8,
+        epochs=1,
+        warmup_share=0,
+        weight_decay=0.1,
+        attention_units=(),
+        log_every_steps=steps,
     )
     still = {"dense_learning_rate": 1e-12, "embedding_learning_rate": 1e-12}
     rng = np.random.default_rng(0)

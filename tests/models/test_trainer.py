@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 SMALL = {
     **{"batch_size": 100, "log_every_steps": 4, "checkpoint_every_steps": 4, "bottom_units": [32, 16]},
-    **{"epochs": 1, "dense_learning_rate": 5e-3, "embedding_learning_rate": 0.02},
+    **{"members": 2, "epochs": 1, "dense_learning_rate": 5e-3, "embedding_learning_rate": 0.02},
 }
 ROWS = 2000
 

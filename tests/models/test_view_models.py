@@ -50,7 +50,7 @@ def batch():
 
 def small(name, **settings):
     """Settings of a model whose bottom is not what is tested."""
-    bottom = {"bottom_units": (16,), "cross_layers": 0, "attention_units": ()}
+    bottom = {"members": 1, "bottom_units": (16,), "cross_layers": 0, "attention_units": ()}
     settings = {"epochs": 1, "dense_learning_rate": 5e-3, "embedding_learning_rate": 0.02, **settings}
     return ModelSettings(model=name, **bottom, expert_units=(8,), head_units=(8,), **settings)
 
