@@ -89,9 +89,22 @@ def test_every_action_adds_its_cross_entropy_and_no_score():
         for i, name in enumerate(names.ACTIONS)
     )
     losses = cabb.losses_of(logits, labels)
+    assert "loss_actions" not in model(action_weight=0).losses_of(logits, labels)
     assert float(losses["loss_actions"]) == pytest.approx(actions, rel=1e-5)
     purchases = losses["loss_caba"] + 0.75 * losses["loss_cabb"] + losses["loss_conversion"]
     assert float(losses["loss"]) == pytest.approx(float(purchases) + 0.3 * actions, rel=1e-5)
+
+
+def test_actions_teach_the_bottom_and_the_conversion_head_sees_the_other_heads():
+    features, labels = batch()
+    cabb = model()
+    with tf.GradientTape(persistent=True) as tape:
+        logits = cabb.logits(features, training=False)
+        actions = cabb.losses_of(logits, labels)["loss_actions"]
+    bottom = tape.gradient(actions, [v for v in cabb._bottom.trainable_variables if "mlp" in v.name])
+    assert all(np.abs(g).max() > 0 for g in bottom)
+    for output in (names.P_CABA, names.P_CABB):
+        assert tape.gradient(logits[names.P_CONVERSION], logits[output]) is not None
 
 
 def test_an_action_that_the_log_does_not_know_has_no_head():
@@ -139,9 +152,12 @@ def test_a_conversion_head_that_trains_nothing_else_leaves_the_others_as_if_it_w
 
 def test_starts_at_the_base_rates():
     tf_keras.utils.set_random_seed(0)
-    p = model()(batch()[0])
+    action_rates = dict(zip(names.ACTIONS, (0.4, 0.05, 0.2, 0.6), strict=True))
+    known = dataclasses.replace(SPACE.statistics, base_rate=SPACE.statistics.base_rate | action_rates)
+    logits = registry.create(ModelSettings(members=1), SPACE.over(known)).logits(batch()[0])
     for output, rate in ((names.P_CABA, 0.1), (names.P_CABB, 0.2), (names.P_CONVERSION, 0.25)):
-        np.testing.assert_allclose(p[output], rate, atol=0.05)
+        np.testing.assert_allclose(tf.sigmoid(logits[output]), rate, atol=0.05)
+    np.testing.assert_allclose(tf.sigmoid(logits["actions"]), [[*action_rates.values()]] * 16, atol=0.05)
 
 
 def test_no_history_in_a_whole_batch_is_fine():
