@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from models import features as names
 from models import inputs
+from models.balance import BILEVEL
 from models.calibration import MonotoneMap, fit_maps
 from models.conversion_model import ConversionModel
 from models.feature_space import FeatureSpace
@@ -113,7 +114,7 @@ def fit(
     Args:
       files, held_out: transformed examples of the training days, and of later ones that are held out.
       run_dir: gets `training.json`, of what is exported, `inside.json` (`ConversionModel.inspect` on the
-        first rows) and `logs/`.
+        first rows, and the lambda that held-out days chose) and `logs/`.
       resume_dir: checkpoints of unfinished trainings; removed at the end. None: no checkpoints.
       max_steps: upper bound of steps; None: `settings.epochs` passes.
 
@@ -124,7 +125,7 @@ def fit(
     label = settings.label_of_output()[names.P_CONVERSION]
     tf.io.gfile.makedirs(run_dir)
 
-    def train(settings, files, held=None, curve=CURVE_FILE) -> Trained:
+    def train(settings, files, held=None, curve=CURVE_FILE, **known) -> Trained:
         rows = inputs.TrainingRows.of_files(files, spec, label)
         training = Training(settings, space, rows, held, max_steps)
         title = f"training {settings.model}" + (" before the held-out days" if curve != CURVE_FILE else "")
@@ -134,7 +135,7 @@ def fit(
             model = training.run(recorder.window, first=recorder.resume())
             recorder.finish()
         sample = next(iter(rows.batches(_INSPECTED_ROWS, epochs=1, seed=settings.seed)))
-        write_json(os.path.join(run_dir, INSIDE_FILE), model.inspect(*sample))
+        write_json(os.path.join(run_dir, INSIDE_FILE), {**model.inspect(*sample), **known})
         return Trained(model, {}, rows.rows)
 
     if settings.needs_holdout:
@@ -150,8 +151,9 @@ def fit(
             if lesson:
                 tf.io.gfile.makedirs(resume_dir)
                 learned.save(lesson)
-            known = settings.model_copy(update={"lambda_cabb": learned.lambda_cabb})
-            trained = train(known, [*files, *held_out])
+            chosen = {"lambda_cabb": learned.lambda_cabb}
+            known = chosen if settings.lambda_cabb == BILEVEL else {}
+            trained = train(settings.model_copy(update=chosen), [*files, *held_out], **known)
         trained = dataclasses.replace(trained, calibration=learned.calibration)
     else:
         trained = train(settings, [*files, *(held_out or [])] if settings.refit else files)

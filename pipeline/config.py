@@ -199,7 +199,7 @@ def _explain(error: ValidationError, where: str) -> str:
     dotted = ".".join(keys)
     if problem["type"] == "extra_forbidden":
         known = _known_keys(keys[:-1])
-        near = difflib.get_close_matches(keys[-1], known, n=1, cutoff=0.4)
+        near = difflib.get_close_matches(keys[-1], known, n=1, cutoff=0.6)
         hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
         return f"{where}: unknown key {dotted!r}; {hint}"
     return f"{where}: {dotted or 'configuration'}: {problem['msg']}, got {reprlib.repr(problem.get('input'))}"

@@ -84,7 +84,15 @@ def _refuse_other_labels(pipeline: CompiledPipeline, model: str) -> None:
     text = pipeline.tasks()["Trainer"].task["inputs"]["parameters"]["custom_config"]["runtimeValue"][
         "constant"
     ]
-    compiled = ModelSettings.model_validate_json(json.loads(text)["settings"])
+    try:
+        compiled = ModelSettings.model_validate_json(json.loads(text)["settings"])
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise InputError(
+            f"the pipeline was compiled by another version of cabb (model.{where}: {first['msg']}); "
+            "compile it again"
+        ) from None
     try:
         wanted = ModelSettings.model_validate({**compiled.model_dump(), "model": model})
     except ValidationError as error:

@@ -43,14 +43,14 @@ def credits(data):
     }
 
 
-def run(transformed, directory, execution="1", holdout=False, **settings):
+def run(transformed, directory, execution="1", holdout=False, steps=None, **settings):
     files = [transformed[1][0].replace("00000", "*")]
     arguments = SimpleNamespace(
         custom_config={"settings": json.dumps({**SMALL, **settings}), "code_hash": "x", "holdout": holdout},
         transform_output=transformed[2],
         train_files=files,
         eval_files=files,
-        train_steps=None,
+        train_steps=steps,
         model_run_dir=str(directory / "model_run" / execution),
         serving_model_dir=str(directory / "model" / execution),
     )
@@ -292,10 +292,35 @@ def test_calibration_is_served_for_every_output_and_keeps_the_order(transformed,
     assert description["training_rows"] == (2 if refit else 1) * ROWS
     found = os.listdir(arguments.model_run_dir)
     assert (trainer.FIRST_CURVE_FILE in found) == refit
+    with open(os.path.join(arguments.model_run_dir, trainer.INSIDE_FILE)) as file:
+        chosen = json.load(file).get("lambda_cabb")
+    assert chosen == (description["settings"]["lambda_cabb"] if refit else None)
     if not refit:
         values = [row["lambda_cabb"] for row in curve]
         assert len(set(values)) > 1 and all(0.05 <= value <= 5 for value in values)
     assert not any(name.startswith("resume-") for name in os.listdir(tmp_path / "model_run"))
+
+
+def test_held_out_days_are_left_alone_when_told_to_and_steps_can_be_bounded(transformed, tmp_path):
+    _, curve, arguments = run(transformed, tmp_path, holdout=True, refit=False, steps=6)
+    assert [row["step"] for row in curve] == [4, 6]
+    with open(os.path.join(arguments.serving_model_dir, trainer.DESCRIPTION_FILE)) as file:
+        assert json.load(file)["training_rows"] == ROWS
+
+
+def test_a_checkpoint_is_of_one_code_and_its_settings(tmp_path):
+    (tmp_path / "rows").write_bytes(b"rows")
+
+    def fingerprint(code="a", steps=None, graph="graph", files=("rows",), **settings):
+        arguments = SimpleNamespace(
+            custom_config={"code_hash": code}, transform_output=graph, train_steps=steps
+        )
+        paths = [str(tmp_path / name) for name in files]
+        return trainer._fingerprint(trainer.ModelSettings(**settings), arguments, paths)
+
+    others = [{"code": "b"}, {"steps": 5}, {"graph": "other"}, {"files": ()}, {"seed": 2}]
+    found = {fingerprint(**each) for each in ({}, *others)}
+    assert fingerprint() in found and len(found) == 1 + len(others)
 
 
 def test_without_held_out_days_there_is_nothing_to_calibrate_on(transformed, tmp_path):

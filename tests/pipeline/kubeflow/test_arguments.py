@@ -1,5 +1,6 @@
 """Parameters of a run are completed, and what does not fit the compiled file is refused with the way out."""
 
+import json
 import os
 from pathlib import Path
 
@@ -66,3 +67,13 @@ def test_a_model_that_learns_from_other_labels_needs_another_file(logs: Path) ->
         complete_arguments(pipeline, {**given, "model": "mal"})
     with pytest.raises(InputError, match="no such model; choose one of cabb"):
         complete_arguments(pipeline, {**given, "model": "cab"})
+
+
+def test_a_file_of_another_version_is_refused(logs: Path) -> None:
+    pipeline = compiled.pipeline()
+    value = pipeline.tasks()["Trainer"].task["inputs"]["parameters"]["custom_config"]["runtimeValue"]
+    custom = json.loads(value["constant"])
+    settings = json.loads(custom["settings"]) | {"gone": 0.1}
+    value["constant"] = json.dumps(custom | {"settings": json.dumps(settings)})
+    with pytest.raises(InputError, match=r"another version of cabb \(model\.gone: .*\); compile it again"):
+        complete_arguments(pipeline, {"events": [str(logs)], "model": "caba_only"})
