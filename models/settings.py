@@ -43,8 +43,8 @@ class ModelSettings(Settings):
         return model
 
     members: int = Field(3, ge=1)
-    """Networks side by side, of other first weights, whose mean is served. Each is one more in training and
-    serving time."""
+    """Networks side by side, of other first weights, whose mean is served. Training, serving and memory grow
+    with them."""
 
     # The shape of the network.
     embedding_size: int = Field(16, ge=1)

@@ -12,7 +12,9 @@ pytestmark = pytest.mark.slow
 
 
 def test_a_longer_window_adds_positives_to_the_same_clicks(store, prepared):
-    settings = ModelSettings(members=1, bottom_units=(8,), attention_units=(), batch_size=256)
+    settings = ModelSettings(
+        members=1, embedding_size=4, bottom_units=(8,), attention_units=(), batch_size=256
+    )
     session, day = compare_windows(
         store[1], ["session", Hours(hours=24)], settings, [1], prepared.home.parent
     )
