@@ -55,14 +55,13 @@ def measure(model: str, count: int, batch_size: int) -> dict:
 
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    from models import features as names
     from models.fit import Training
     from models.inputs import TrainingRows
     from models.settings import ModelSettings
 
     features, labels, space = rows(count)
     settings = ModelSettings(model=model, members=1, batch_size=batch_size, views=VIEWS, epochs=1)
-    label = settings.label_of_output()[names.P_CONVERSION]
+    label = settings.conversion_label()
     training = Training(settings, space, TrainingRows.of_arrays(features, labels, label))
     marks = []
     built = training.run(lambda step, _: marks.append((step, time.process_time())))

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from models import features as names
 from models.feature_space import FeatureSpace
 from models.settings import ModelSettings
 
@@ -55,7 +54,7 @@ def train(
         columns = [
             {name: values[rows] for name, values in each.items()} for each in (data.inputs, data.labels)
         ]
-        return TrainingRows.of_arrays(*columns, settings.label_of_output()[names.P_CONVERSION])
+        return TrainingRows.of_arrays(*columns, settings.conversion_label())
 
     training = Training(settings, data.space, part(rows), part(held_out) if held_out is not None else None)
     return training.run(lambda step, values: progress(step, training.steps))

@@ -13,7 +13,14 @@ from schemas.settings import Settings
 VIEW_MODELS = ("shared_bottom", "mmoe", "ple", "home", "mal", "mal_cabb")
 """Models whose tasks are attribution views."""
 
-MODELS = ("cabb", "last_click", "caba_only", "any_conversion", *VIEW_MODELS)
+SINGLE_TASKS = {
+    "last_click": names.LAST_CLICK_CREDIT,
+    "caba_only": names.Y_CABA,
+    "any_conversion": names.Y_ANY,
+}
+"""Models of one head, and the label that each learns."""
+
+MODELS = ("cabb", *SINGLE_TASKS, *VIEW_MODELS)
 """A model is a file of models/ of this name."""
 
 View = Literal[names.VIEWS]
@@ -134,6 +141,11 @@ class ModelSettings(Settings):
             names.P_CONVERSION: names.credit,
         }
         return {output: of(self.primary_view) for output, of in column.items()}
+
+    def conversion_label(self) -> str:
+        """What the model itself takes for a conversion. Its rates by id are inputs, so a baseline must not be
+        told by them what its own label leaves out."""
+        return SINGLE_TASKS.get(self.model, self.label_of_output()[names.P_CONVERSION])
 
     # Held-out days (split.holdout_days).
     calibration: Literal["none", "platt", "isotonic"] = "none"

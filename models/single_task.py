@@ -14,17 +14,16 @@ from models.settings import ModelSettings
 
 
 class SingleTask(ConversionModel):
-    """The bottom and the head of models/cabb.py, trained on `label`, a name of models/features.py.
+    """The bottom and the head of models/cabb.py, trained on `settings.conversion_label()` alone.
 
     p_caba, p_cabb and p_conversion are equal: one score has no second opinion.
     """
 
-    label: str
-
     def __init__(self, settings: ModelSettings, space: FeatureSpace):
         super().__init__(settings, space)
         self._bottom = Backbone(settings, space, name="bottom")
-        self._head = Head(settings.head_units, space.base_rate(self.label), name="score")
+        self._label = settings.conversion_label()
+        self._head = Head(settings.head_units, space.base_rate(self._label), name="score")
 
     def logits(self, features, training=False):
         return {"score": self._head(self._bottom(features, training=training))}
@@ -34,5 +33,5 @@ class SingleTask(ConversionModel):
         return {output: score for output in names.LABEL_OF_OUTPUT}
 
     def losses_of(self, logits, labels):
-        label = tf.clip_by_value(labels[self.label], 0.0, 1.0)
-        return {TOTAL_LOSS: binary_cross_entropy(label, logits["score"], labels[names.ROW_WEIGHT])}
+        loss = binary_cross_entropy(labels[self._label], logits["score"], labels[names.ROW_WEIGHT])
+        return {TOTAL_LOSS: loss}

@@ -122,7 +122,7 @@ def fit(
       InputError: the data cannot be used, or the loss stopped being finite.
     """
     spec, space = transform.transformed_feature_spec(), FeatureSpace.of_transform(transform)
-    label = settings.label_of_output()[names.P_CONVERSION]
+    label = settings.conversion_label()
     tf.io.gfile.makedirs(run_dir)
 
     def train(settings, files, held=None, curve=CURVE_FILE, **known) -> Trained:

@@ -13,7 +13,7 @@ from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from models import features as names
 from models import inputs, recorder, trainer
-from models.settings import MODELS, VIEW_MODELS
+from models.settings import MODELS, SINGLE_TASKS, VIEW_MODELS
 from schemas.errors import InputError
 from tests.models import click_examples
 
@@ -90,6 +90,27 @@ def test_it_learns_and_writes_the_curve(trained):
         assert curve[0][name] == pytest.approx(1.0, abs=0.1)
         assert np.mean([row[name] for row in curve[-4:]]) < 0.93
     assert os.listdir(os.path.join(arguments.model_run_dir, "logs"))
+
+
+@pytest.mark.parametrize("model", ["last_click", "caba_only"])
+def test_a_baseline_learns_from_its_own_label_alone(transformed, tmp_path, model):
+    graph, files, _ = transformed
+    others = set(names.LABELS) - {SINGLE_TASKS[model]}
+    changed = str(tmp_path / "changed.gz")
+    with tf.io.TFRecordWriter(changed, "GZIP") as writer:
+        for record in tf.data.TFRecordDataset(files, "GZIP").as_numpy_iterator():
+            row = tf.train.Example.FromString(record)
+            for name in others:
+                value = row.features.feature[name].float_list.value
+                value[0] = 1 - value[0]
+            writer.write(row.SerializeToString())
+    settings = trainer.ModelSettings(**{**SMALL, "model": model})
+    one, other = (
+        trainer.fit(settings, graph, each, run_dir=str(tmp_path), max_steps=4).model.variables
+        for each in (files, [changed])
+    )
+    for found, expected in zip(other, one, strict=True):
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_what_is_served_is_what_was_trained(transformed, trained, tmp_path):
