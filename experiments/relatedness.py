@@ -34,6 +34,7 @@ from components.similarity_transform.labels import find_clicks, find_touches, re
 from components.similarity_transform.timeline import read_timeline
 from models.metrics.sums import auc
 from schemas.events import UNKNOWN, LogSource
+from schemas.output import write_whole
 from simulator.store import simulate
 from simulator.taxonomy import RELATED_FLOOR, Taxonomy
 from simulator.worlds import World
@@ -263,7 +264,7 @@ def run(
                 kept = home / "judged" / f"{hashlib.sha256(key.encode()).hexdigest()[:20]}.json"
                 if not kept.exists():
                     log = log or simulated_log(world, home / "logs")
-                    write_json(judge(log, settings, k), kept)
+                    write_whole(kept, json.dumps(judge(log, settings, k)) + "\n")
                 found[name][variant].append(json.loads(kept.read_text()))
                 finished += 1
                 done(f"{name}, seed {world.seed}: {variant}", finished, total)
@@ -322,11 +323,3 @@ def _mean(values: Sequence[float]) -> dict[str, Any]:
         return {"mean": mean, "interval": [None, None]}
     half = float(stats.t.ppf(0.975, n - 1) * np.std(values, ddof=1) / math.sqrt(n))
     return {"mean": mean, "interval": [mean - half, mean + half]}
-
-
-def write_json(content: Any, path: Path) -> None:
-    """Writes a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    unfinished.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    os.replace(unfinished, path)

@@ -9,6 +9,7 @@ from typing import Any
 
 from experiments.prepared import Prepared
 from experiments.trials import Plan
+from schemas.output import write_whole
 
 
 def about(prepared: Prepared, plan: Plan) -> dict[str, Any]:
@@ -33,9 +34,7 @@ def about(prepared: Prepared, plan: Plan) -> dict[str, Any]:
 
 def write_json(results: dict[str, Any], path: Path) -> None:
     """Writes results whole or not at all; numbers that are not finite become null."""
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(_finite(results), indent=1) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    write_whole(path, json.dumps(_finite(results), indent=1) + "\n")
 
 
 def _finite(value: Any) -> Any:

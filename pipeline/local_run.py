@@ -5,7 +5,6 @@ import logging
 import os
 import shutil
 import sys
-import tempfile
 import time
 import warnings
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from rich.text import Text
 from pipeline.config import Config
 from pipeline.run_inputs import RunInputs, resolve
 from schemas.errors import InputError
+from schemas.output import writable
 
 LOG_FILE = "log.txt"
 HISTORY_FILE = "metadata.sqlite"
@@ -95,14 +95,7 @@ def run_locally(config: Config, console: Console, run_fn: str | None = None) -> 
 
 
 def _refuse_unusable(output: Path) -> None:
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=output):
-            pass
-    except OSError as error:
-        raise InputError(
-            f"{output}: results cannot be written there ({error.strerror}); choose another output"
-        ) from None
+    writable(output)
     history, artifacts = output / HISTORY_FILE, output / "artifacts"
     if not history.is_file() and artifacts.is_dir() and any(artifacts.iterdir()):
         raise InputError(

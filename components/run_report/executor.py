@@ -24,11 +24,11 @@ from components.run_report.results import (
     RunRecord,
     compose,
     save_results,
-    write_whole,
 )
 from components.run_report.scores import score_clicks
 from models.settings import ModelSettings
 from schemas.errors import InputError
+from schemas.output import write_whole
 
 _LINEAGE_WORDS = {
     "run_key": "Run key",

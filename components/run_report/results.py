@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime, timedelta
@@ -18,6 +17,7 @@ from components.run_report.judgement import HEADS, ReportSettings, ScoredClicks,
 from components.run_report.relatedness import relatedness
 from models import features
 from schemas.errors import InputError
+from schemas.output import write_whole
 
 if TYPE_CHECKING:
     from components.category_similarity.similarity import SimilarityTable
@@ -142,15 +142,6 @@ def load_results(path: str | Path) -> dict[str, Any]:
     if not isinstance(results, dict) or results.get("format") != FORMAT or "verdict" not in results:
         raise InputError(f"{path}: not results of this version of cabb; run `cabb run` again")
     return results
-
-
-def write_whole(path: Path, text: str) -> Path:
-    """Writes a text file under a temporary name and renames it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
-    return path
 
 
 def _verdict(

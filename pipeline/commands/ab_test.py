@@ -86,8 +86,8 @@ def ab_test(
     (--set model.seed=2) by repeating --control and --treatment.
     """
     quiet_tensorflow()
-    from components.run_report.results import write_whole
     from experiments.run_artifacts import find_run
+    from schemas.output import write_whole
 
     console = Console()
     runs = [[find_run(each) for each in arm] for arm in (controls, treatments)]

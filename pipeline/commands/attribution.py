@@ -56,13 +56,14 @@ def attribution(run, config_path, journeys, columns, world, users, output, setti
     from experiments.attribution.page import render_attribution
     from experiments.attribution.tables import compose
     from experiments.report import write_json
+    from schemas.output import write_whole
 
     if sum(each is not None for each in (run, journeys)) > 1 or (run and config_path):
         raise InputError("--run, --journeys: data of one place only; --config does not go with --run")
     console = Console()
     config = _configured(run, config_path, world, users, output, settings)
     chosen = config.attribution
-    if chosen.views is None:
+    if not chosen.views:
         from models.features import VIEWS
 
         chosen = chosen.model_copy(update={"views": VIEWS})
@@ -85,12 +86,8 @@ def attribution(run, config_path, journeys, columns, world, users, output, setti
             credited = _of_store(run, config, chosen, say)
         say("resampling users")
         results = compose(credited, chosen)
-    output.mkdir(parents=True, exist_ok=True)
     write_json(results, output / "attribution.json")
-    page = output / "attribution.html"
-    temporary = page.with_suffix(".tmp")
-    temporary.write_text(render_attribution(results), encoding="utf-8")
-    temporary.replace(page)
+    page = write_whole(output / "attribution.html", render_attribution(results))
     _print(results, console)
     console.print(f"page: {page}", highlight=False, soft_wrap=True)
 

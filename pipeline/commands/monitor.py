@@ -53,9 +53,9 @@ def monitor(
     from components.monitoring.logged import columns_of, read_log
     from components.monitoring.page import render
     from components.monitoring.skew import skew
-    from components.run_report.results import write_whole
     from pipeline.commands.serve import default_serving_dir
     from schemas.lineage import production, versions
+    from schemas.output import write_whole
     from serving.score_log import VERSION
 
     home = serving_dir or default_serving_dir()

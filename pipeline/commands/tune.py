@@ -36,10 +36,10 @@ def tune(
     """
     from rich.console import Console
 
-    from components.run_report.results import write_whole
     from experiments import tuning
     from experiments.prepare import prepare
     from experiments.tuning_page import page, snippet
+    from schemas.output import write_whole
 
     del refit  # nothing is trained on the judged days
     console = Console()

@@ -60,21 +60,22 @@ def command(
     from experiments import mal, report
     from experiments.page import render_mal
     from experiments.trials import run_trials
+    from schemas.output import write_whole
 
     console = Console()
     config = setting.configured(config_path, output, world, users, (*settings, "model.model=mal"))
     name, prepared = _prepared(config, journeys, columns, lambda text: console.print(f"{text} ..."))
     # Clicks of the last days before evaluation are too young for credits: held-out days lie before those.
     young = math.ceil(config.resolved_attribution().label_days)
-    plan = setting.plan_of(config, seeds, holdout_days + young, refit)
+    plan = setting.plan_of(config, seeds, holdout_days, refit)
+    plan = plan.model_copy(update={"holdout_days": plan.holdout_days + young})
     chosen = [each for each in mal.PRIMARIES if not primaries or each in primaries]
     wanted = [each for primary in chosen for each in mal.variants(primary).values()]
     with setting.training_progress(console) as done:
         trials = run_trials(prepared, wanted, plan, config.output / "trials", workers=workers, done=done)
     results = {"name": name, **mal.compose(trials, prepared, plan, chosen)}
     report.write_json(results, config.output / "mal.json")
-    page = config.output / "mal.html"
-    page.write_text(render_mal(results), encoding="utf-8")
+    page = write_whole(config.output / "mal.html", render_mal(results))
     _print(results, console)
     console.print(f"page: {page}", highlight=False, soft_wrap=True)
 

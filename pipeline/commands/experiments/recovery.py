@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from pipeline.commands.experiments import setting
@@ -39,6 +37,7 @@ def command(config_path, output, world, users, seeds, holdout_days, refit, worke
     from experiments.page import render
     from experiments.prepare import prepare
     from experiments.trials import run_trials
+    from schemas.output import write_whole
 
     console = Console()
     few = setting.configured(config_path, output / "small", world, users, settings)
@@ -62,8 +61,7 @@ def command(config_path, output, world, users, seeds, holdout_days, refit, worke
         **recovery.compose(*learned, many.output / "store" / "truth", plan),
     }
     report.write_json(results, many.output / "recovery.json")
-    page = Path(many.output, "recovery.html")
-    page.write_text(render("recovery.html.j2", results), encoding="utf-8")
+    page = write_whole(many.output / "recovery.html", render("recovery.html.j2", results))
     for row in results["ne"]:
         cell = row["platt"]
         console.print(

@@ -72,12 +72,14 @@ def command(
     """
     from rich.console import Console
 
-    from experiments import relatedness
+    from experiments import relatedness, report
     from experiments.relatedness_page import page
     from pipeline.code_hash import code_hash
     from pipeline.commands.experiments.setting import training_progress
+    from schemas.output import writable, write_whole
 
     console = Console()
+    writable(output)
     chosen = _chosen(names, relatedness.VARIANTS, relatedness.REFERENCE)
     stores = {
         name: [world_named(name, users=users, seed=first_seed + number) for number in range(seeds)]
@@ -86,8 +88,8 @@ def command(
     with training_progress(console, "judged") as done:
         judged = relatedness.run(stores, chosen, output, code_hash(*_CODE), k, done)
     results = relatedness.compose(judged, stores, chosen, k)
-    relatedness.write_json(results, output / "relatedness.json")
-    (output / "relatedness.html").write_text(page(results), encoding="utf-8")
+    report.write_json(results, output / "relatedness.json")
+    write_whole(output / "relatedness.html", page(results))
     _print(results, console)
     console.print(f"page: {output / 'relatedness.html'}", highlight=False, soft_wrap=True)
 

@@ -35,6 +35,7 @@ def command(config_path, output, world, users, seeds, holdout_days, refit, worke
     from experiments.page import render
     from experiments.prepare import prepare
     from experiments.trials import run_trials
+    from schemas.output import write_whole
 
     console = Console()
     config = setting.configured(config_path, output, world, users, settings)
@@ -55,8 +56,7 @@ def command(config_path, output, world, users, seeds, holdout_days, refit, worke
         done.append(rolling.Week(prepared, trials))
     results = {"name": setting.data_name(config), **rolling.compose(done, plan)}
     report.write_json(results, config.output / "rolling.json")
-    page = config.output / "rolling.html"
-    page.write_text(render("rolling.html.j2", results), encoding="utf-8")
+    page = write_whole(config.output / "rolling.html", render("rolling.html.j2", results))
 
     view = Table(title="All weeks together, NE after recalibration", title_justify="left", box=None)
     view.add_column("variant", no_wrap=True)

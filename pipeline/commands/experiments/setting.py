@@ -94,9 +94,11 @@ def configured(
     users: int | None,
     settings: tuple[str, ...],
 ) -> Config:
-    """The configuration of an experiment; TensorFlow, imported later, reads what is set here."""
+    """The configuration of an experiment, whose output can be written to; TensorFlow, imported later, reads
+    what is set here."""
     from pipeline.commands.run import parse_setting
     from pipeline.config import load_config
+    from schemas.output import writable
 
     quiet_tensorflow()
     logging.getLogger("absl").setLevel(logging.ERROR)  # Transform warns of its own graph, once per lookup
@@ -106,7 +108,9 @@ def configured(
         overrides["store.name"] = world
     if users:
         overrides["store.users"] = users
-    return load_config(config_path, overrides)
+    config = load_config(config_path, overrides)
+    writable(config.output)
+    return config
 
 
 def journey_options(command: Callable) -> Callable:

@@ -49,6 +49,7 @@ def command(
     from experiments.page import render_tables
     from experiments.prepare import prepare
     from experiments.trials import run_trials
+    from schemas.output import write_whole
 
     console = Console()
     config = setting.configured(config_path, output, world, users, settings)
@@ -63,8 +64,7 @@ def command(
         trials = run_trials(prepared, wanted, plan, config.output / "trials", workers=workers, done=done)
     results = {"name": setting.data_name(config), **tables.compose(chosen, wanted, trials, prepared, plan)}
     report.write_json(results, config.output / "tables.json")
-    page = config.output / "tables.html"
-    page.write_text(render_tables(results), encoding="utf-8")
+    page = write_whole(config.output / "tables.html", render_tables(results))
     _print(results, console)
     console.print(f"page: {page}", highlight=False, soft_wrap=True)
 

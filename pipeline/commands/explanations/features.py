@@ -48,12 +48,12 @@ def command(run: Path, output: Path | None, repeats: int, rows: int, seed: int) 
       cabb explain features --run my-results/runs/latest --repeats 10
     """
     quiet_tensorflow()
-    from components.run_report.results import write_whole
     from experiments.feature_importance.findings import findings
     from experiments.feature_importance.page import render
     from experiments.feature_importance.permutation import permute, read_clicks
     from experiments.run_artifacts import find_run
     from experiments.served_model import ServedModel
+    from schemas.output import write_whole
 
     console = Console()
     found = find_run(run)
