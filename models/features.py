@@ -188,3 +188,8 @@ def is_credit(name: str) -> bool:
 def is_context(name: str) -> bool:
     """Whether a column of click examples is a configured context column."""
     return name.startswith(CONTEXT_PREFIX)
+
+
+def is_column(name: str) -> bool:
+    """Whether click examples may have a column of this name."""
+    return name in (*STRINGS, *INTEGERS, *FLOATS, *SEQUENCES) or is_context(name) or is_credit(name)

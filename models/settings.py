@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from models import features as names
-from schemas.settings import Settings
+from schemas.settings import Seed, Settings
 
 VIEW_MODELS = ("shared_bottom", "mmoe", "ple", "home", "mal", "mal_cabb")
 """Models whose tasks are attribution views."""
@@ -24,6 +24,8 @@ MODELS = ("cabb", *SINGLE_TASKS, *VIEW_MODELS)
 """A model is a file of models/ of this name."""
 
 View = Literal[names.VIEWS]
+Units = Annotated[int, Field(ge=1)]
+"""Width of a layer."""
 
 
 class PreprocessingSettings(Settings):
@@ -57,14 +59,14 @@ class ModelSettings(Settings):
     embedding_size: int = Field(16, ge=1)
     numeric_bins: int = Field(8, ge=0)
     """Quantile bins of a number's piecewise linear encoding; 0: without."""
-    attention_units: tuple[int, ...] = (32,)
+    attention_units: tuple[Units, ...] = (32,)
     """Hidden layers of DIN's scorer; empty turns the user's recent items off."""
     cross_layers: int = Field(2, ge=0)
     cross_projection: int = Field(32, ge=1)
     """Rank of the DCN-v2 cross layers' low-rank matrices."""
-    bottom_units: tuple[int, ...] = Field((128, 64), min_length=1)
-    head_units: tuple[int, ...] = (32,)
-    conversion_units: tuple[int, ...] = (16,)
+    bottom_units: tuple[Units, ...] = Field((128, 64), min_length=1)
+    head_units: tuple[Units, ...] = (32,)
+    conversion_units: tuple[Units, ...] = (16,)
 
     @model_validator(mode="after")
     def _lambda_can_be_learned(self) -> Self:
@@ -101,6 +103,14 @@ class ModelSettings(Settings):
     """Whose credit p_conversion predicts."""
     views: tuple[View, ...] = Field(("last_click", "first_click", "linear", "mta"), min_length=1)
     """Views that are learned from."""
+
+    @field_validator("views")
+    @classmethod
+    def _views_once(cls, views: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(views)) < len(views):
+            raise ValueError(f"names one twice: {', '.join(views)}")
+        return views
+
     label_mode: Literal["weighted_binary", "soft"] = "weighted_binary"
     """weighted_binary: a click with credit is a positive whose weight is the credit, one without is a
     negative of weight 1 (MAL 3.1). soft: the credit is the probability to be met."""
@@ -112,12 +122,12 @@ class ModelSettings(Settings):
     """`ple`, `home`: experts that all views, or those of a group, share."""
     task_experts: int = Field(1, ge=1)
     """`ple`, `home`: experts of each view, or group of views."""
-    expert_units: tuple[int, ...] = Field((64,), min_length=1)
+    expert_units: tuple[Units, ...] = Field((64,), min_length=1)
     feature_gate_rank: int = Field(8, ge=1)
     """`home`: rank of the feature gates."""
     cat_weight: float = Field(0.2, ge=0)
     """`mal`: weight of the loss over combinations of views; 0: without it (MAL \"w/o CAT\")."""
-    fusion_units: tuple[int, ...] = (64,)
+    fusion_units: tuple[Units, ...] = (64,)
     """`mal`: hidden layers between the knowledge vectors and the primary task."""
     stop_knowledge_gradient: bool = False
     """`mal`: the primary task does not train the knowledge towers."""
@@ -178,4 +188,4 @@ class ModelSettings(Settings):
     """Share of the steps over which learning rates rise from 0; after it they fall linearly to 0."""
     log_every_steps: int = Field(20, ge=1)
     checkpoint_every_steps: int = Field(1000, ge=1)
-    seed: int = 1
+    seed: Seed = 1

@@ -69,11 +69,15 @@ def main() -> None:
     """Entry point of the console script."""
     try:
         cabb.main(prog_name="cabb", standalone_mode=False)
-    except InputError as error:
-        Console(stderr=True).print(Text.assemble(("cabb:", "bold red"), f" {error}"), soft_wrap=True)
-        sys.exit(EXIT_BAD_INPUT)
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
+        sys.exit(EXIT_BAD_INPUT)
+    except (InputError, click.ClickException) as error:
+        words = str(error)
+        if isinstance(error, click.ClickException):
+            context = getattr(error, "ctx", None)
+            words = error.format_message() + (f" See {context.command_path} --help" if context else "")
+        Console(stderr=True).print(Text.assemble(("cabb:", "bold red"), f" {words}"), soft_wrap=True)
         sys.exit(EXIT_BAD_INPUT)
     except (click.Abort, KeyboardInterrupt):
         Console(stderr=True).print("stopped; run the same command again to resume", highlight=False)

@@ -143,7 +143,7 @@ def load_config(path: Path | None, overrides: dict[str, Any] | None = None) -> C
     try:
         config = Config.model_validate(tree)
     except ValidationError as error:
-        raise InputError(_explain(error, str(path or "the command line"))) from None
+        raise InputError(_explain(error, path, overrides or {})) from None
     return _with_absolute_paths(config, path.parent if path else Path())
 
 
@@ -192,17 +192,26 @@ def _with_absolute_paths(config: Config, home: Path) -> Config:
     return config.model_copy(update=changes)
 
 
-def _explain(error: ValidationError, where: str) -> str:
-    """One problem in one line: a misspelt key, with the nearest known one, before anything else."""
-    problem = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
+def _explain(error: ValidationError, path: Path | None, overrides: dict[str, Any]) -> str:
+    """One problem in one line: a misspelt key, with the nearest known one, before anything else, and a word
+    that might have stood there after what does."""
+    order = {"extra_forbidden": 0, "literal_error": 2}
+    problem = min(error.errors(), key=lambda each: order.get(each["type"], 1))
     keys = [str(each) for each in problem["loc"]]
     dotted = ".".join(keys)
+    overridden = any(f"{dotted}.".startswith(f"{key}.") for key in overrides)
+    where = "the command line" if path is None or overridden else str(path)
     if problem["type"] == "extra_forbidden":
         known = _known_keys(keys[:-1])
         near = difflib.get_close_matches(keys[-1], known, n=1, cutoff=0.6)
         hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
         return f"{where}: unknown key {dotted!r}; {hint}"
-    return f"{where}: {dotted or 'configuration'}: {problem['msg']}, got {reprlib.repr(problem.get('input'))}"
+    words, given = problem["msg"].removeprefix("Value error, "), problem["input"]
+    if problem["type"] == "model_type":
+        words = "should be a mapping of keys to values"
+    elif problem["type"] == "value_error" and not isinstance(given, str | float):
+        return f"{where}: {dotted or 'configuration'}: {words}"  # which name what is wrong with many values
+    return f"{where}: {dotted or 'configuration'}: {words}, got {reprlib.repr(given)}"
 
 
 def _known_keys(parents: list[str]) -> list[str]:

@@ -27,5 +27,5 @@ def data_fingerprint(source: LogSource) -> str:
 
 def run_key(config: Config, fingerprint: str) -> str:
     """Same data, settings and code give the same key; 16 hex digits."""
-    code = code_hash("components", "models", "schemas", "pipeline.pipeline")
+    code = code_hash("components", "models", "schemas", "serving", "pipeline.pipeline")
     return hashlib.sha256(f"{fingerprint}\0{config.digest()}\0{code}".encode()).hexdigest()[:16]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Literal, get_args
+from typing import Literal
 from zoneinfo import available_timezones
 
 import pyarrow as pa
@@ -181,6 +181,3 @@ def _refuse_unknown(setting: str, mapping: dict[str, str], known: tuple[str, ...
 
 def _listed(*names: str) -> str:
     return ", ".join(names)
-
-
-LOG_FORMATS: tuple[str, ...] = get_args(LogFormat)

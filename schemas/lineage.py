@@ -96,12 +96,12 @@ def _read_lineage(path: Path) -> Lineage | None:
         return None
     try:
         return Lineage.model_validate_json(file.read_text(encoding="utf-8"))
-    except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(str(part) for part in problem["loc"]) or "the file"
-        raise InputError(
-            f"{file}: {where}: {problem['msg']}; move version {path.name} out of the serving directory"
-        ) from error
+    except (ValidationError, UnicodeDecodeError) as error:
+        words = "not UTF-8"
+        if isinstance(error, ValidationError):
+            problem = error.errors()[0]
+            words = f"{'.'.join(map(str, problem['loc'])) or 'the file'}: {problem['msg']}"
+        raise InputError(f"{file}: {words}; move version {path.name} out of the serving directory") from error
 
 
 def versions(serving_dir: str | Path) -> list[Version]:

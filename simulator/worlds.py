@@ -9,7 +9,7 @@ from datetime import date
 from pydantic import Field, ValidationError, model_validator
 
 from schemas.errors import InputError
-from schemas.settings import Settings
+from schemas.settings import MOST_DAYS, Day, Seed, Settings
 from simulator import measured
 from simulator.taxonomy import Taxonomy
 
@@ -27,11 +27,11 @@ class World(Settings):
     """
 
     name: str = "default"
-    seed: int = 1
+    seed: Seed = 1
     users: int = Field(40_000, ge=1)
     users_per_chunk: int = Field(8_192, ge=1)
-    start_date: date = date(2025, 3, 3)
-    days: int = Field(28, ge=1)
+    start_date: Day = date(2025, 3, 3)
+    days: int = Field(28, ge=1, le=MOST_DAYS)
     impressions_per_click: int = Field(2, ge=0)
     """Of each click example; the real store logs 83, which would only slow every run."""
 

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
 from components.anomaly_gate.distances import (
@@ -61,6 +61,15 @@ class AnomalySettings(Settings):
     allow: tuple[str, ...] = ()
     """Columns whose skew and drift is known and accepted in this run. Schema violations are never
     accepted."""
+
+    @field_validator("allow")
+    @classmethod
+    def _known_columns(cls, allow: tuple[str, ...]) -> tuple[str, ...]:
+        for column in allow:
+            if not features.is_column(column):
+                raise ValueError(f"no column {column!r} in click examples")
+        return allow
+
     copy_to: str | None = None
     """A directory that gets a copy of the report, also when the run stops and its outputs are cleared."""
 

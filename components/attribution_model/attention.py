@@ -22,7 +22,7 @@ from pydantic import Field
 from scipy import sparse
 
 from components.attribution_model.journeys import Journeys, coded, ragged
-from schemas.settings import Settings
+from schemas.settings import Seed, Settings
 
 NUMBERS = ("relation", "same", "late", "log_gap", "gap_weeks")
 CHUNK_TOUCHES = 200_000
@@ -40,7 +40,7 @@ class AttentionSettings(Settings):
     """A seller with fewer touches is not told apart from the other rare ones."""
     most_journeys: int = Field(200_000, ge=1)
     """A log with more is thinned at random, which bounds the time of a fit."""
-    seed: int = 1
+    seed: Seed = 1
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from models import features
 from models.metrics import sums
-from schemas.settings import Settings
+from schemas.settings import Seed, Settings
 
 HEADS = (
     (features.P_CONVERSION, "Any conversion"),
@@ -42,7 +42,7 @@ class ReportSettings(Settings):
 
     resamples: Annotated[int, Field(ge=100, le=10_000)] = 1000
     level: Annotated[float, Field(gt=0, lt=1)] = 0.95
-    seed: int = 0
+    seed: Seed = 0
     calibration_bins: Annotated[int, Field(ge=2, le=50)] = 10
     slice_rows: Annotated[int, Field(ge=1, le=1000)] = 30
     heat_map_leaves: Annotated[int, Field(ge=2, le=60)] = 25

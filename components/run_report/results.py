@@ -132,6 +132,9 @@ def load_results(path: str | Path) -> dict[str, Any]:
         InputError: there is none, or it is not one of this version's.
     """
     path = Path(path)
+    newest = path / "runs" / "latest"
+    if newest.is_dir():
+        raise InputError(f"{path}: the output of several runs; name one of them, as in {newest}")
     path = path / RESULTS_FILE if path.is_dir() else path
     try:
         results = json.loads(path.read_text(encoding="utf-8"))

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 from pydantic import Field, model_validator
 
-from schemas.settings import Settings
+from schemas.settings import MOST_DAYS, Day, Settings
 
 TRAIN = "train"
 EVAL = "eval"
@@ -23,13 +23,13 @@ class SplitWindows(Settings):
     '2016-10-01T07:00:00+00:00'
     """
 
-    train_start: date | None = None
+    train_start: Day | None = None
     """First day of training; None: from the first event."""
-    eval_start: date
+    eval_start: Day
     """First day of evaluation, and the end of training."""
-    eval_end: date | None = None
+    eval_end: Day | None = None
     """The day after the last of evaluation; None: to the last event."""
-    holdout_days: int = Field(0, ge=0)
+    holdout_days: int = Field(0, ge=0, le=MOST_DAYS)
     """Last training days whose click examples are a split of their own, `holdout`: a model is calibrated on
     them before it learns from them too."""
 

@@ -25,7 +25,7 @@ from components.similarity_transform.timeline import Timeline
 from components.similarity_transform.touch_paths import TouchPaths, TouchSettings, purchase_paths
 from models import features as names
 
-View = Literal["last_click", "first_click", "linear", "time_decay", "position_based", "mta"]
+View = Literal[names.VIEWS]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 

@@ -14,7 +14,7 @@ after the anchor and within the window, y_cart_b = 1 if another was; y_checkout_
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -25,7 +25,7 @@ from components.similarity_transform.outages import Outage
 from components.similarity_transform.timeline import Timeline, ranges
 from models import features as names
 from schemas.events import ADD_TO_CART, CHECKOUT, PURCHASE
-from schemas.settings import Settings
+from schemas.settings import MOST_DAYS, Settings
 
 HOUR = 3_600_000_000  # microseconds
 
@@ -33,7 +33,7 @@ HOUR = 3_600_000_000  # microseconds
 class Hours(Settings):
     """An attribution window of fixed length that spans the user's sessions, its end included."""
 
-    hours: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    hours: float = Field(gt=0, le=24 * MOST_DAYS)
 
 
 class LabelSettings(Settings):

@@ -18,7 +18,7 @@ from components.category_similarity.similarity import SimilarityTable
 from components.similarity_transform.labels import HOUR, Clicks, relatedness
 from components.similarity_transform.timeline import Timeline, ranges
 from schemas.events import PURCHASE, UNKNOWN
-from schemas.settings import Settings
+from schemas.settings import MOST_DAYS, Settings
 
 
 class TouchSettings(Settings):
@@ -34,7 +34,7 @@ class TouchSettings(Settings):
 
     scope: Literal["same_item", "same_leaf", "related", "any"] = "any"
     related_floor: float = Field(0.1, gt=0, le=1)
-    look_back_days: float = Field(7, gt=0, le=3650)
+    look_back_days: float = Field(7, gt=0, le=MOST_DAYS)
     touches: Literal["every_click", "one_per_session"] = "every_click"
     most_touches: int = Field(500, ge=1)
 

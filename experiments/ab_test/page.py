@@ -67,7 +67,8 @@ def render(results: Mapping[str, Any]) -> str:
     settings = results["settings"]
     return findings_page.render(
         title=f"{results['treatment']} against {results['control']}: {results['world']}",
-        subtitle=f"{results['users']:,} simulated users, each shown a list by every arm",
+        subtitle=f"{results['users']:,} simulated users, each shown a list by every arm;"
+        f" {_trainings(results)}",
         answer=answer(results),
         sentences=sentences(results),
         sections=[

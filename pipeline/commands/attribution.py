@@ -94,7 +94,10 @@ def attribution(run, config_path, journeys, columns, world, users, output, setti
 
 def _configured(run, config_path, world, users, output, settings) -> Config:
     if run:
-        config_path = run / "runs" / "latest" / "config.yaml"
+        newest = run / "runs" / "latest"
+        if not newest.is_dir():
+            raise InputError(f"{run}: no output of a run; name the folder that has {newest.relative_to(run)}")
+        config_path = newest / "config.yaml"
     return configured(config_path, output, world, users, settings)
 
 

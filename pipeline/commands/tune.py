@@ -19,9 +19,7 @@ from pipeline.commands.experiments import setting
     type=click.IntRange(1),
     help="Times inside the training days at which every trial is trained and judged.",
 )
-def tune(
-    config_path, output, world, users, seeds, holdout_days, refit, workers, settings, trials, origins
-) -> None:
+def tune(config_path, output, world, users, seeds, holdout_days, workers, settings, trials, origins) -> None:
     """Search lambda and the model's main sizes on training days; print the settings to paste.
 
     Every trial trains on the days before an origin and is judged on the days after it, for every seed; the
@@ -41,7 +39,6 @@ def tune(
     from experiments.tuning_page import page, snippet
     from schemas.output import write_whole
 
-    del refit  # nothing is trained on the judged days
     console = Console()
     config = setting.configured(config_path, output, world, users, settings)
     recipe = setting.recipe_of(config, {config.similarity.scheme: config.similarity})

@@ -25,11 +25,6 @@ def unresolved(path: str) -> str | None:
     return f"{module} has no {name}"
 
 
-def unresolved_module(module: str) -> str | None:
-    """Why a module cannot be imported; None when it can."""
-    return None if _file_of(module) else f"there is no module {module}"
-
-
 def _file_of(module: str) -> Path | None:
     top, *rest = module.split(".")
     try:

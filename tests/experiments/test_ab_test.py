@@ -197,4 +197,5 @@ def test_the_page_says_what_was_found(shown):
     assert "higher" in sentences(results)[0]
     page = render(results)
     assert "world &lt;tiny&gt;" in page
+    assert "one training of either arm" in page
     assert "http" not in page.replace("http://www.w3.org", "")

@@ -20,6 +20,15 @@ from pipeline.cli import main
         (["report", "--run", "/nowhere/[red]b"], "/nowhere/[red]b"),
         (["explain", "features", "--run", "/nowhere/[red]b"], "/nowhere/[red]b"),
         (["ab-test", "--control", "/nowhere/[red]b", "--treatment", "x"], "/nowhere/[red]b"),
+        (["run", "--outptu", "x"], "No such option '--outptu'"),
+        (["experiment", "windows", "--hours", "nan"], "nan is no finite number"),
+        (["experiment", "tables", "--lambda", "inf"], "inf is no finite number"),
+        (["experiment", "rolling", "--weeks", "9999999"], "not in the range"),
+        (["experiment", "tables", "--output", "/dev/null/x"], "cannot be written there"),
+        (["experiment", "relatedness", "--output", "/dev/null/x"], "cannot be written there"),
+        (["attribution", "--output", "/dev/null/x"], "cannot be written there"),
+        (["attribution", "--run", "/nowhere"], "the folder that has runs/latest"),
+        (["tune", "--output", "/dev/null/x"], "cannot be written there"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_code_two(
@@ -33,6 +42,18 @@ def test_mistakes_are_one_line_and_exit_code_two(
     assert words in said
     assert said.startswith("cabb:")
     assert len(said.strip().splitlines()) == 1
+
+
+def test_options_of_the_simulated_store_do_not_go_with_logs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "logs.yaml"
+    config.write_text("data: {events: [a.parquet]}\nsplit: {eval_start: 2016-10-01}\n")
+    arguments = ["experiment", "tables", "--config", str(config), "--users", "9"]
+    monkeypatch.setattr(sys, "argv", ["cabb", *arguments])
+    with pytest.raises(SystemExit):
+        main()
+    assert "the configuration names logs" in capfd.readouterr().err
 
 
 def test_results_without_their_history_are_not_overwritten(

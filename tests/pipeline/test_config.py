@@ -48,6 +48,17 @@ def test_resolved_config_reads_back_the_same(tmp_path: Path) -> None:
         ("store: atlantis", "choose one of default"),
         ("store: {name: [a]}", "choose one of default"),
         ("model: nope", "choose one of cabb"),
+        ("model: {model: nope}", "model.model: no such model; choose one of cabb"),
+        ("model: [1]", "model: should be a mapping of keys to values, got [1]"),
+        ("model: {bottom_units: [64, 0]}", "model.bottom_units.1: Input should be greater"),
+        ("model: {seed: -5}", "model.seed: Input should be greater than or equal to 0"),
+        ("model: {views: [linear, linear]}", "model.views: names one twice: linear, linear"),
+        ("anomalies: {allow: [sesion_carts]}", "no column 'sesion_carts' in click examples"),
+        ("split: {eval_start: 2016-10-01, eval_end: 2016-09-01}", "must hold; got 2016-10-01, 2016-09-01"),
+        ("split: {eval_start: 2016-10-01, holdout_days: 99999999}", "less than or equal to 3650"),
+        ("store: {start_date: 9999-12-31}", "store.start_date: Input should be less than or equal to 2199"),
+        ("store: {seed: -1}", "store.seed: Input should be greater than or equal to 0"),
+        ("labels: {window: {hours: 1.0e+12}}", "hours: Input should be less than or equal to 87600"),
         ("model: {calibration: platt}\nsplit: {eval_start: 2016-02-20}", "set split.holdout_days"),
         ("model: {model: mal_cabb, lambda_cabb: bilevel}", "bilevel is for the model cabb"),
         ("split: {eval_start: 2016-02-30}", "not valid YAML"),
@@ -71,6 +82,15 @@ def test_mistakes_are_refused_in_one_line(tmp_path: Path, text: str, words: str)
     assert words in message
     assert str(path) in message
     assert "\n" not in message
+    assert "Value error" not in message
+
+
+def test_a_mistake_on_the_command_line_is_not_blamed_on_the_file(tmp_path: Path) -> None:
+    path = write(tmp_path / "my.yaml", "model: {epochs: 2}")
+    with pytest.raises(InputError, match=r"^the command line: model\.epochs: .*, got -1$"):
+        load_config(path, {"model.epochs": -1})
+    with pytest.raises(InputError, match=r"my\.yaml: model\.epochs"):
+        load_config(write(path, "model: {epochs: -2}"), {"model.seed": 3})
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:

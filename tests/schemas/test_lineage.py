@@ -71,6 +71,12 @@ def test_unreadable_lineage_names_file_and_field(tmp_path):
         ln.versions(tmp_path)
 
 
+def test_lineage_that_is_no_text_is_one_clear_line(tmp_path):
+    (put(tmp_path, 3) / ln.LINEAGE_FILE).write_bytes(b"\xff{}")
+    with pytest.raises(InputError, match=r"lineage\.json: not UTF-8; move version 3 out"):
+        ln.versions(tmp_path)
+
+
 def test_version_of_another_tool_has_no_lineage(tmp_path):
     put(tmp_path, 4)
     assert ln.production(tmp_path).lineage is None and ln.baseline_state(tmp_path, "a") == "4:unknown"

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @setting.data_options("runs/mal")
+@setting.refit_option
 @setting.journey_options
 @click.option(
     "--primary",

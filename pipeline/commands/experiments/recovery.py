@@ -10,6 +10,7 @@ from schemas.errors import InputError
 
 @click.command()
 @setting.data_options("runs/experiments")
+@setting.refit_option
 @click.option(
     "--times",
     default=10,

@@ -9,11 +9,12 @@ from pipeline.commands.experiments import setting
 
 @click.command()
 @setting.data_options("runs/experiments")
+@setting.refit_option
 @click.option(
     "--weeks",
     default=5,
     show_default=True,
-    type=click.IntRange(1),
+    type=click.IntRange(1, 520),
     help="Weeks to judge, counted back from the end of the evaluation days.",
 )
 def command(config_path, output, world, users, seeds, holdout_days, refit, workers, settings, weeks) -> None:

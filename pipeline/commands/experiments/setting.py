@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,6 +36,22 @@ HOLDOUT_DAYS = 7
 TRAINING_CODE = ("models", "experiments.training", "experiments.variants", "experiments.boosting")
 
 
+class FiniteRange(click.FloatRange):
+    """A range of numbers without NaN, which lies on neither side of a bound."""
+
+    def convert(self, value, param, ctx):
+        number = super().convert(value, param, ctx)
+        return number if math.isfinite(number) else self.fail(f"{value} is no finite number", param, ctx)
+
+
+refit_option = click.option(
+    "--refit/--no-refit",
+    default=True,
+    show_default=True,
+    help="Judge a model of all training days, held-out ones included.",
+)
+
+
 def data_options(default_output: str) -> Callable:
     """Options that choose the data and how variants are trained."""
     options = (
@@ -60,12 +77,6 @@ def data_options(default_output: str) -> Callable:
             "--holdout-days",
             type=click.IntRange(min=1),
             help="Last training days, on which every variant is recalibrated [split.holdout_days, else 7].",
-        ),
-        click.option(
-            "--refit/--no-refit",
-            default=True,
-            show_default=True,
-            help="Judge a model of all training days, held-out ones included.",
         ),
         click.option(
             "--workers",
@@ -109,6 +120,8 @@ def configured(
     if users:
         overrides["store.users"] = users
     config = load_config(config_path, overrides)
+    if config.data is not None and (world or users):
+        raise InputError("--world, --users: of the simulated store, but the configuration names logs")
     writable(config.output)
     return config
 

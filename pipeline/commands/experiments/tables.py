@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @setting.data_options("runs/experiments")
+@setting.refit_option
 @click.option(
     "--table",
     "numbers",
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     "--lambda",
     "lambdas",
     multiple=True,
-    type=click.FloatRange(0),
+    type=setting.FiniteRange(0),
     help="A lambda of Table 2, beside 0 and 0.75; may repeat [the paper's].",
 )
 def command(

@@ -27,7 +27,7 @@ from simulator.worlds import PRESETS
 @click.option(
     "--hours",
     multiple=True,
-    type=click.FloatRange(0, min_open=True),
+    type=setting.FiniteRange(0, 87_600, min_open=True),
     default=(24.0, 72.0, 168.0),
     show_default=True,
     help="Windows beside the session; may repeat.",

@@ -177,6 +177,12 @@ def test_results_are_strict_json(tmp_path) -> None:
     assert json.loads(results_text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON")) == results
 
 
+def test_a_folder_of_runs_is_told_from_a_run(tmp_path) -> None:
+    (tmp_path / "runs" / "latest").mkdir(parents=True)
+    with pytest.raises(InputError, match="name one of them, as in .*runs/latest"):
+        load_results(tmp_path)
+
+
 @pytest.mark.parametrize("content", [None, "{", "[]", '{"format": 0}'])
 def test_unreadable_results_are_one_clear_line(tmp_path, content: str | None) -> None:
     if content is not None:

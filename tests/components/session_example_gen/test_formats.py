@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import get_args
 
 import polars as pl
 import pyarrow as pa
@@ -13,7 +14,7 @@ import yaml
 
 from components.session_example_gen.formats import FORMATS
 from components.session_example_gen.splits import SplitWindows
-from schemas.events import LOG_FORMATS, LogSource
+from schemas.events import LogFormat, LogSource
 from tests.components.session_example_gen.logs import build
 
 SHOWN = ["user_id", "session_id", "event_type", "item", "leaf", "brand", "price", "split"]
@@ -171,11 +172,11 @@ def test_names_of_ones_own(tmp_path: Path) -> None:
 
 
 def test_every_format_of_the_contract_has_its_mapping() -> None:
-    assert set(FORMATS) == set(LOG_FORMATS)
+    assert set(FORMATS) == set(get_args(LogFormat))
 
 
 def test_the_guide_shows_configurations_that_work() -> None:
     guide = (Path(__file__).resolve().parents[3] / "docs/bring-your-own-data.md").read_text()
     shown = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", guide, re.DOTALL)]
-    assert {LogSource(**config["data"]).format for config in shown} == set(LOG_FORMATS)
+    assert {LogSource(**config["data"]).format for config in shown} == set(FORMATS)
     assert all(SplitWindows(**config["split"]) for config in shown)
