@@ -8,8 +8,7 @@ import pytest
 from simulator import measured
 from simulator.store import simulate
 from simulator.worlds import World
-
-REAL = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "merchandise_store"
+from tests import real_store
 
 
 class Logs:
@@ -89,9 +88,7 @@ class Logs:
 
 @pytest.fixture(scope="module")
 def real() -> Logs:
-    if not REAL.exists():
-        pytest.skip("the real logs are not beside this checkout (../shared/data/merchandise_store)")
-    return Logs(REAL)
+    return Logs(real_store.FOLDER)
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +98,7 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Logs:
     return Logs(directory)
 
 
+@real_store.needed
 def test_the_cited_rates_are_those_of_the_real_logs(real: Logs) -> None:
     for name, rate in real.rates().items():
         if name in ("TOP_TENTH_LEAVES", "TOP_TENTH_ITEMS"):
@@ -109,6 +107,7 @@ def test_the_cited_rates_are_those_of_the_real_logs(real: Logs) -> None:
             assert rate == pytest.approx(getattr(measured, name), rel=0.01), name
 
 
+@real_store.needed
 def test_the_cited_sessions_and_contexts_are_those_of_the_real_logs(real: Logs) -> None:
     users = real.clicked.group_by("user_id").agg(pl.col("session_id").n_unique())["session_id"]
     for sessions, share in enumerate(measured.SESSIONS_PER_USER[:4], start=1):

@@ -38,8 +38,8 @@ from schemas.errors import InputError
 from schemas.events import LogSource
 from simulator.store import simulate
 from simulator.worlds import world_named
+from tests import real_store
 
-REAL = Path(__file__).resolve().parents[4] / "shared" / "data" / "merchandise_store"
 CONTEXT = ["channel", "device", "country"]
 KEYS = ["user_id", "event_time_us", "item"]
 
@@ -183,15 +183,17 @@ def test_windows_of_hours_and_sessions_cut_by_silence(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not REAL.is_dir(), reason=f"the store's logs are not at {REAL}")
+@real_store.needed
 def test_replayed_days_of_a_real_store_give_the_batch_features(tmp_path: Path) -> None:
     """REPLAY_ONE_USER_IN=1 replays all users."""
     some = pl.col("user_id").hash(7) % int(os.environ.get("REPLAY_ONE_USER_IN", "40")) == 0
-    logs = pl.scan_parquet(REAL / "events/*.parquet").filter(some & (pl.col("event_type") != "impression"))
+    logs = pl.scan_parquet(real_store.FOLDER / "events/*.parquet").filter(
+        some & (pl.col("event_type") != "impression")
+    )
     logs.collect().write_parquet(tmp_path / "events.parquet")
     source = LogSource(
         events=[str(tmp_path / "events.parquet")],
-        catalog=str(REAL / "catalog.parquet"),
+        catalog=str(real_store.FOLDER / "catalog.parquet"),
         context_columns=CONTEXT,
         time_zone="America/Los_Angeles",
     )

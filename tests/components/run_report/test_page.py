@@ -179,7 +179,7 @@ def test_results_are_strict_json(tmp_path) -> None:
 
 def test_a_folder_of_runs_is_told_from_a_run(tmp_path) -> None:
     (tmp_path / "runs" / "latest").mkdir(parents=True)
-    with pytest.raises(InputError, match="name one of them, as in .*runs/latest"):
+    with pytest.raises(InputError, match=r"name one of them, as in .*runs/latest"):
         load_results(tmp_path)
 
 

@@ -7,17 +7,16 @@ import pytest
 
 from components.session_example_gen.splits import SplitWindows
 from schemas.events import LogSource
+from tests import real_store
 from tests.components.session_example_gen.logs import build
-
-STORE = Path(__file__).resolve().parents[4] / "shared" / "data" / "merchandise_store"
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not STORE.is_dir(), reason=f"the store's logs are not at {STORE}")
+@real_store.needed
 def test_every_event_of_the_store_is_where_it_belongs(tmp_path: Path) -> None:
     source = LogSource(
-        events=[str(STORE / "events/*.parquet")],
-        catalog=str(STORE / "catalog.parquet"),
+        events=[str(real_store.FOLDER / "events/*.parquet")],
+        catalog=str(real_store.FOLDER / "catalog.parquet"),
         context_columns=["channel", "device", "country"],
         time_zone="America/Los_Angeles",
     )
