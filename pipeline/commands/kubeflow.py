@@ -27,7 +27,7 @@ def kubeflow() -> None:
     Examples:
       cabb kubeflow compile --image registry/cabb@sha256:... --output pipeline.yaml
       cabb kubeflow check pipeline.yaml
-      cabb kubeflow run-local pipeline.yaml --pipeline-root /tmp/rehearsal --oss
+      cabb kubeflow run-local pipeline.yaml --pipeline-root runs/rehearsal --oss
       cabb kubeflow submit pipeline.yaml --host http://localhost:8080
     """
 
@@ -36,7 +36,12 @@ def kubeflow() -> None:
 @click.option("--image", required=True, help="Image of every task, with its digest: NAME@sha256:...")
 @click.option("--target", type=click.Choice(["oss", "vertex"]), default="oss", show_default=True)
 @click.option("--config", "config_path", type=click.Path(path_type=Path), help="YAML settings.")
-@click.option("--output", type=click.Path(path_type=Path), default=Path("pipeline.yaml"), show_default=True)
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("pipeline.yaml"),
+    show_default=True,
+)
 @click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override one setting; may repeat."
 )
@@ -52,14 +57,14 @@ def compile_command(
     """
     from pipeline.commands.run import parse_setting
     from pipeline.config import load_config
+    from schemas.output import writable, write_whole
 
     config = load_config(config_path, dict(parse_setting(each) for each in settings))
+    writable(output.parent)
     _set_up_tensorflow()
     from pipeline.kubeflow.runner import compile_pipeline
 
-    draft = output.with_name(f".{output.name}")
-    draft.write_text(compile_pipeline(config, image, target).to_yaml(), encoding="utf-8")
-    draft.replace(output)
+    write_whole(output, compile_pipeline(config, image, target).to_yaml())
     sys.exit(_print_findings(output, target, None, ""))
 
 
@@ -80,9 +85,10 @@ def check(file: Path, target: str, pipeline_root: str, arguments: tuple[str, ...
       cabb kubeflow check pipeline.yaml --argument eval_start=2016-10-01
     """
     from pipeline.kubeflow import spec
-    from pipeline.kubeflow.arguments import parsed
+    from pipeline.kubeflow.arguments import checked_arguments, parsed
 
-    given = parsed(spec.load(file), arguments) if arguments else None
+    pipeline = spec.load(file)
+    given = checked_arguments(pipeline, parsed(pipeline, arguments)) if arguments else None
     sys.exit(_print_findings(file, target, given, pipeline_root))
 
 
@@ -102,8 +108,8 @@ def run_local(
 
     \b
     Examples:
-      cabb kubeflow run-local pipeline.yaml --pipeline-root /tmp/rehearsal
-      cabb kubeflow run-local pipeline.yaml --pipeline-root /tmp/rehearsal --oss --argument lambda_cabb=0.5
+      cabb kubeflow run-local pipeline.yaml --pipeline-root runs/rehearsal
+      cabb kubeflow run-local pipeline.yaml --pipeline-root runs/rehearsal --oss --argument lambda_cabb=0.5
     """
     sys.exit(_run_local(file, pipeline_root.resolve(), arguments, oss, cache, workers))
 
@@ -160,6 +166,7 @@ def _run_local(file: Path, root: Path, written: tuple[str, ...], oss: bool, cach
     from pipeline.kubeflow import rules, spec
     from pipeline.kubeflow.arguments import complete_arguments, parsed
     from pipeline.kubeflow.run_local import LocalExecution, TaskEnd, TaskFailed, new_run_id
+    from schemas.output import writable
 
     console = Console()
     pipeline = spec.load(file)
@@ -172,7 +179,7 @@ def _run_local(file: Path, root: Path, written: tuple[str, ...], oss: bool, cach
     if unusable:
         _print(unusable, file, console)
         return EXIT_FINDINGS
-    folder = root / new_run_id()
+    folder = writable(root) / new_run_id()
 
     def ends(task: TaskEnd) -> None:
         took = task.state

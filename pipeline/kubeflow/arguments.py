@@ -5,15 +5,26 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
+from pydantic import ValidationError
 
-from pipeline.kubeflow.parameters import FINGERPRINT
+from components.session_example_gen.splits import SplitWindows
+from models.settings import ModelSettings
+from pipeline.kubeflow.parameters import FINGERPRINT, value_at
 from pipeline.kubeflow.spec import CompiledPipeline
 from schemas.errors import InputError
+from schemas.events import LogSource
+from schemas.settings import Settings
 
-MODEL = "model"
+S = TypeVar("S", bound=Settings)
+_COMPILED: dict[type[Settings], tuple[str, str]] = {
+    ModelSettings: ("Trainer", "custom_config.runtimeValue.constant.settings"),
+    SplitWindows: ("SessionExampleGen", "windows.runtimeValue.constant"),
+    LogSource: ("SessionExampleGen", "source.runtimeValue.constant"),
+}
+"""Where a file has the settings that parameters of the same names change: a task, a path in its inputs."""
 _KINDS: dict[str, tuple[type, ...]] = {
     "STRING": (str,),
     "LIST": (list,),
@@ -45,11 +56,23 @@ def parsed(pipeline: CompiledPipeline, written: Iterable[str]) -> dict[str, Any]
 
 
 def complete_arguments(pipeline: CompiledPipeline, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The value of every parameter: given, else its default; the fingerprint is computed from the logs.
+    """The checked value of every parameter; the fingerprint is computed from the logs.
 
     Raises:
-        InputError: a parameter that does not exist, has no value or one of the wrong kind, a fingerprint that
-            is not the logs', or a model that the file was not compiled for.
+        InputError: as `checked_arguments` does, or a fingerprint that is not the logs'.
+    """
+    values = checked_arguments(pipeline, given)
+    if FINGERPRINT in pipeline.parameters:
+        values[FINGERPRINT] = _fingerprint(pipeline, values)
+    return values
+
+
+def checked_arguments(pipeline: CompiledPipeline, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The value of every parameter that has one: given, else its default.
+
+    Raises:
+        InputError: a parameter that does not exist, a value of the wrong kind or that a task would refuse,
+            or a model that the file was not compiled for.
     """
     declared = pipeline.parameters
     for name in given:
@@ -65,43 +88,45 @@ def complete_arguments(pipeline: CompiledPipeline, given: Mapping[str, Any]) -> 
         fits = isinstance(value, _KINDS[kind]) and (kind == "BOOLEAN" or not isinstance(value, bool))
         if not fits:
             raise InputError(f"parameter {name}: {value!r} is no {kind}")
-    if MODEL in given:
-        _refuse_other_labels(pipeline, given[MODEL])
-    if FINGERPRINT in declared:
-        values[FINGERPRINT] = _fingerprint(pipeline, values)
-    for name, each in declared.items():
-        if name not in values and not each.get("isOptional"):
-            raise InputError(f"parameter {name} has no default; pass --argument {name}=...")
+    if FINGERPRINT in declared:  # compiled by `cabb kubeflow compile`
+        _settings(pipeline, SplitWindows, values)
+        _settings(pipeline, LogSource, values)
+        _refuse_other_labels(
+            wanted=_settings(pipeline, ModelSettings, values), compiled=_settings(pipeline, ModelSettings, {})
+        )
     return values
 
 
-def _refuse_other_labels(pipeline: CompiledPipeline, model: str) -> None:
-    """Which labels the clicks carry, and which of them judge a model, is compiled in."""
-    from pydantic import ValidationError
-
-    from models.settings import ModelSettings
-
-    text = pipeline.tasks()["Trainer"].task["inputs"]["parameters"]["custom_config"]["runtimeValue"][
-        "constant"
-    ]
+def _settings(pipeline: CompiledPipeline, kind: type[S], values: Mapping[str, Any]) -> S:
+    """The settings that a task will read: those compiled in, with the values of the parameters."""
+    task, path = _COMPILED[kind]
+    compiled = json.loads(value_at(pipeline.tasks()[task].task["inputs"]["parameters"], path))
+    changed = {name: value for name, value in values.items() if name in kind.model_fields}
     try:
-        compiled = ModelSettings.model_validate_json(json.loads(text)["settings"])
+        return kind.model_validate(
+            compiled | {name: None if value == "" else value for name, value in changed.items()}
+        )
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
+        problem = error.errors()[0]
+        words = problem["msg"].removeprefix("Value error, ")
+        blamed = problem["loc"][:1] or tuple(changed)
+        if set(blamed) <= changed.keys():
+            written = ", ".join(f"{name}={changed[name]}" for name in blamed)
+            raise InputError(f"parameter {written}: {words}") from None
+        where = ".".join(map(str, problem["loc"]))
         raise InputError(
-            f"the pipeline was compiled by another version of cabb (model.{where}: {first['msg']}); "
-            "compile it again"
+            f"the pipeline was compiled by another version of cabb ({where}: {words}); compile it again"
         ) from None
-    try:
-        wanted = ModelSettings.model_validate({**compiled.model_dump(), "model": model})
-    except ValidationError as error:
-        raise InputError(f"parameter {MODEL}: {error.errors()[0]['msg']}") from None
+
+
+def _refuse_other_labels(wanted: ModelSettings, compiled: ModelSettings) -> None:
+    """Which labels the clicks carry, and which of them judge a model, is compiled in."""
     same_views = set(wanted.needed_views()) <= set(compiled.needed_views())
     if not same_views or wanted.label_of_output() != compiled.label_of_output():
         raise InputError(
-            f"parameter {MODEL}: {model} learns from or is judged by other labels than {compiled.model}, for "
-            f"which the pipeline was compiled; compile again with --set model={model}"
+            f"parameter model={wanted.model}: it learns from or is judged by other labels than "
+            f"{compiled.model}, for which the pipeline was compiled; compile again with "
+            f"--set model={wanted.model}"
         )
 
 
@@ -109,15 +134,9 @@ def _fingerprint(pipeline: CompiledPipeline, values: Mapping[str, Any]) -> str:
     """The logs' own fingerprint, which a given one has to be."""
     from components.session_example_gen.readers import files_of
     from pipeline.fingerprint import data_fingerprint
-    from schemas.events import LogSource
 
     given = values.get(FINGERPRINT)
-    text = pipeline.tasks()["SessionExampleGen"].task["inputs"]["parameters"]["source"]["runtimeValue"][
-        "constant"
-    ]
-    source = LogSource.model_validate_json(text).model_copy(
-        update={"events": list(values["events"]), "catalog": values["catalog"] or None}
-    )
+    source = _settings(pipeline, LogSource, values)
     if given is not None:
         try:
             files_of(source.events)

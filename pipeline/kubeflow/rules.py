@@ -215,13 +215,6 @@ def _artifact_types(case: _Case) -> Iterator[Finding]:
 
 def _parameters(case: _Case) -> Iterator[Finding]:
     declared = case.pipeline.parameters
-    for name in sorted(set(case.arguments or ()) - declared.keys()):
-        yield Finding(
-            "parameter",
-            name,
-            "the submission gives a parameter that the pipeline does not have",
-            f"give one of {', '.join(sorted(declared))}",
-        )
     if case.arguments is not None:
         for name, each in declared.items():
             if "defaultValue" not in each and not each.get("isOptional") and name not in case.arguments:

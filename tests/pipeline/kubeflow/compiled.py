@@ -13,6 +13,7 @@ _SESSIONS = {"artifactType": {"instanceSchema": "title: components.Sessions\ntyp
 _MODEL = {"artifactType": {"instanceSchema": "title: tfx.Model\ntype: object\n"}}
 TRAINER = {"settings": "{}"}
 SOURCE = {"events": ["logs/*.parquet"], "catalog": None}
+WINDOWS = {"train_start": None, "eval_start": "2016-10-01", "eval_end": None}
 
 
 def _container(executor: str, inputs: dict[str, Any], runtime: dict[str, Any]) -> dict[str, Any]:
@@ -39,6 +40,7 @@ def _document() -> dict[str, Any]:
     reader = {
         "parameters": {
             "source": {"parameterType": "STRING"},
+            "windows": {"parameterType": "STRING"},
             "runtime_data_fingerprint": {"parameterType": "STRING"},
         }
     }
@@ -84,8 +86,12 @@ def _document() -> dict[str, Any]:
                     "data_fingerprint": {"parameterType": "STRING"},
                     "events": {"parameterType": "LIST", "defaultValue": ["logs/*.parquet"]},
                     "catalog": {"parameterType": "STRING", "defaultValue": ""},
+                    "train_start": {"parameterType": "STRING", "defaultValue": ""},
+                    "eval_start": {"parameterType": "STRING", "defaultValue": "2016-10-01"},
                     "lambda_cabb": {"parameterType": "NUMBER_DOUBLE", "defaultValue": 0.75},
                     "model": {"parameterType": "STRING", "defaultValue": "cabb"},
+                    "epochs": {"parameterType": "NUMBER_INTEGER", "defaultValue": 3},
+                    "seed": {"parameterType": "NUMBER_INTEGER", "defaultValue": 1},
                 }
             },
             "dag": {
@@ -116,6 +122,7 @@ def _document() -> dict[str, Any]:
                         "inputs": {
                             "parameters": {
                                 "source": {"runtimeValue": {"constant": json.dumps(SOURCE)}},
+                                "windows": {"runtimeValue": {"constant": json.dumps(WINDOWS)}},
                                 "runtime_data_fingerprint": {"componentInputParameter": "data_fingerprint"},
                             }
                         },
