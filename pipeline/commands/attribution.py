@@ -13,8 +13,11 @@ from schemas.errors import InputError
 from simulator.worlds import PRESETS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rich.console import Console
 
+    from components.similarity_transform.attribution_views import AttributionSettings
     from experiments.attribution.credited import Credited
     from pipeline.config import Config
 
@@ -37,7 +40,16 @@ _SHOWN_DIMENSIONS = 3
 @click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override one setting; may repeat."
 )
-def attribution(run, config_path, journeys, columns, world, users, output, settings) -> None:
+def attribution(
+    run: Path | None,
+    config_path: Path | None,
+    journeys: Path | None,
+    columns: tuple[str, ...],
+    world: str | None,
+    users: int | None,
+    output: Path,
+    settings: tuple[str, ...],
+) -> None:
     """Show who gets the credit of a purchase: positive clicks by attribution view, and credit by position,
     channel and category.
 
@@ -92,7 +104,14 @@ def attribution(run, config_path, journeys, columns, world, users, output, setti
     console.print(f"page: {page}", highlight=False, soft_wrap=True)
 
 
-def _configured(run, config_path, world, users, output, settings) -> Config:
+def _configured(
+    run: Path | None,
+    config_path: Path | None,
+    world: str | None,
+    users: int | None,
+    output: Path,
+    settings: tuple[str, ...],
+) -> Config:
     if run:
         newest = run / "runs" / "latest"
         if not newest.is_dir():
@@ -101,7 +120,12 @@ def _configured(run, config_path, world, users, output, settings) -> Config:
     return configured(config_path, output, world, users, settings)
 
 
-def _of_store(run: Path | None, config: Config, chosen, say) -> Credited:
+def _of_store(
+    run: Path | None,
+    config: Config,
+    chosen: AttributionSettings,
+    say: Callable[[str], None],
+) -> Credited:
     from experiments.attribution.inputs import of_logs, of_run
     from experiments.attribution.store import credited_store
     from pipeline.commands.experiments.setting import data_name

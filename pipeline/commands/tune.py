@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from pipeline.commands.experiments import setting
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @click.command()
@@ -19,7 +24,18 @@ from pipeline.commands.experiments import setting
     type=click.IntRange(1),
     help="Times inside the training days at which every trial is trained and judged.",
 )
-def tune(config_path, output, world, users, seeds, holdout_days, workers, settings, trials, origins) -> None:
+def tune(
+    config_path: Path | None,
+    output: Path,
+    world: str | None,
+    users: int | None,
+    seeds: int,
+    holdout_days: int | None,
+    workers: int,
+    settings: tuple[str, ...],
+    trials: int,
+    origins: int,
+) -> None:
     """Search lambda and the model's main sizes on training days; print the settings to paste.
 
     Every trial trains on the days before an origin and is judged on the days after it, for every seed; the

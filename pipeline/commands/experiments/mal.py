@@ -31,18 +31,18 @@ if TYPE_CHECKING:
     help="Only this primary target; may repeat [both].",
 )
 def command(
-    config_path,
-    output,
-    world,
-    users,
-    seeds,
-    holdout_days,
-    refit,
-    workers,
-    settings,
-    journeys,
-    columns,
-    primaries,
+    config_path: Path | None,
+    output: Path,
+    world: str | None,
+    users: int | None,
+    seeds: int,
+    holdout_days: int | None,
+    refit: bool,
+    workers: int,
+    settings: tuple[str, ...],
+    journeys: Path | None,
+    columns: tuple[str, ...],
+    primaries: tuple[str, ...],
 ) -> None:
     """Compare models of attribution views: label combinations, multi-task peers, ablations of MAL.
 

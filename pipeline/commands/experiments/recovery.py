@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from pipeline.commands.experiments import setting
 from schemas.errors import InputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @click.command()
@@ -18,7 +23,18 @@ from schemas.errors import InputError
     type=click.IntRange(2),
     help="How many times the shoppers the larger store has.",
 )
-def command(config_path, output, world, users, seeds, holdout_days, refit, workers, settings, times) -> None:
+def command(
+    config_path: Path | None,
+    output: Path,
+    world: str | None,
+    users: int | None,
+    seeds: int,
+    holdout_days: int | None,
+    refit: bool,
+    workers: int,
+    settings: tuple[str, ...],
+    times: int,
+) -> None:
     """Compare the model's scores with a known truth, and with those of a model that saw more of it.
 
     Simulates a store and one of --times the shoppers, trains the product's model with static alpha on both,

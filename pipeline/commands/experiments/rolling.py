@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from pipeline.commands.experiments import setting
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @click.command()
@@ -17,7 +22,18 @@ from pipeline.commands.experiments import setting
     type=click.IntRange(1, 520),
     help="Weeks to judge, counted back from the end of the evaluation days.",
 )
-def command(config_path, output, world, users, seeds, holdout_days, refit, workers, settings, weeks) -> None:
+def command(
+    config_path: Path | None,
+    output: Path,
+    world: str | None,
+    users: int | None,
+    seeds: int,
+    holdout_days: int | None,
+    refit: bool,
+    workers: int,
+    settings: tuple[str, ...],
+    weeks: int,
+) -> None:
     """Judge the variants on several weeks, each by models of the days before it, and pool the weeks.
 
     One lucky week decides nothing. Logs are read once; finished trainings are kept, so an interrupted run

@@ -9,6 +9,8 @@ import click
 from pipeline.commands.experiments import setting
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
 
 
@@ -30,7 +32,17 @@ if TYPE_CHECKING:
     help="A lambda of Table 2, beside 0 and 0.75; may repeat [the paper's].",
 )
 def command(
-    config_path, output, world, users, seeds, holdout_days, refit, workers, settings, numbers, lambdas
+    config_path: Path | None,
+    output: Path,
+    world: str | None,
+    users: int | None,
+    seeds: int,
+    holdout_days: int | None,
+    refit: bool,
+    workers: int,
+    settings: tuple[str, ...],
+    numbers: tuple[int, ...],
+    lambdas: tuple[float, ...],
 ) -> None:
     """Make the paper's Tables 1-3 from raw logs, with seeds, intervals and a verdict on every direction.
 

@@ -33,7 +33,15 @@ from simulator.worlds import PRESETS
     help="Windows beside the session; may repeat.",
 )
 @click.option("--seeds", default=3, show_default=True, type=click.IntRange(1), help="Trainings per window.")
-def command(config_path, output, world, users, settings, hours, seeds) -> None:
+def command(
+    config_path: Path | None,
+    output: Path,
+    world: str | None,
+    users: int | None,
+    settings: tuple[str, ...],
+    hours: tuple[float, ...],
+    seeds: int,
+) -> None:
     """Show what the attribution window does to labels and to the model.
 
     \b
