@@ -1,12 +1,12 @@
-"""The command line: `cabb COMMAND`. Commands import what they need when they run, so that help stays fast."""
+"""The command line: `cabb COMMAND`."""
 
 import sys
-from importlib import import_module
 
 import click
 from rich.console import Console
 from rich.text import Text
 
+from pipeline.lazy_group import LazyGroup
 from schemas.errors import InputError
 
 EXIT_BAD_INPUT = 2
@@ -31,22 +31,12 @@ _COMMANDS = {
 }
 
 
-class _Lazy(click.Group):
-    def list_commands(self, context: click.Context) -> list[str]:
-        return list(_COMMANDS)
-
-    def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        if name not in _COMMANDS:
-            return None
-        module = name.replace("-", "_")
-        return getattr(import_module(f"pipeline.commands.{module}"), module)
-
-    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(_COMMANDS.items()))
-
-
-@click.command(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup,
+    package="pipeline.commands",
+    described=_COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(package_name="cabb")
 def cabb() -> None:
     """Conversion models that know "click A, buy A" from "click A, buy B".

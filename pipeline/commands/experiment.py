@@ -1,8 +1,8 @@
 """`cabb experiment`: the papers' questions asked of data, one subcommand per experiment."""
 
-from importlib import import_module
-
 import click
+
+from pipeline.lazy_group import LazyGroup
 
 _EXPERIMENTS: dict[str, str] = {
     "relatedness": "Which similarity finds the true relatedness of simulated stores",
@@ -15,21 +15,13 @@ _EXPERIMENTS: dict[str, str] = {
 """Name and what it shows; its command is `command` in pipeline/commands/experiments/<name>.py."""
 
 
-class _Lazy(click.Group):
-    def list_commands(self, context: click.Context) -> list[str]:
-        return list(_EXPERIMENTS)
-
-    def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        if name not in _EXPERIMENTS:
-            return None
-        return import_module(f"pipeline.commands.experiments.{name}").command
-
-    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Experiments"):
-            formatter.write_dl(list(_EXPERIMENTS.items()))
-
-
-@click.group(cls=_Lazy)
+@click.group(
+    cls=LazyGroup,
+    package="pipeline.commands.experiments",
+    described=_EXPERIMENTS,
+    section="Experiments",
+    attribute="command",
+)
 def experiment() -> None:
     """Ask the papers' questions of your data: tables with seeds and intervals.
 

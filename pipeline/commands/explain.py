@@ -1,8 +1,8 @@
 """`cabb explain`: why a model says what it says, one subcommand per question."""
 
-from importlib import import_module
-
 import click
+
+from pipeline.lazy_group import LazyGroup
 
 _QUESTIONS = {
     "features": "Which groups of features each head relies on, with intervals.",
@@ -11,21 +11,13 @@ _QUESTIONS = {
 """Name and what it shows; its command is `command` in pipeline/commands/explanations/<name>.py."""
 
 
-class _Lazy(click.Group):
-    def list_commands(self, context: click.Context) -> list[str]:
-        return list(_QUESTIONS)
-
-    def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        if name not in _QUESTIONS:
-            return None
-        return import_module(f"pipeline.commands.explanations.{name}").command
-
-    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Questions"):
-            formatter.write_dl(list(_QUESTIONS.items()))
-
-
-@click.group(cls=_Lazy)
+@click.group(
+    cls=LazyGroup,
+    package="pipeline.commands.explanations",
+    described=_QUESTIONS,
+    section="Questions",
+    attribute="command",
+)
 def explain() -> None:
     """Say why a model says what it says.
 
