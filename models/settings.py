@@ -51,7 +51,7 @@ class ModelSettings(Settings):
             raise ValueError(f"no such model; choose one of {', '.join(MODELS)}")
         return model
 
-    members: int = Field(3, ge=1)
+    members: int = Field(3, ge=1, le=64)
     """Networks side by side, of other first weights, whose mean is served. Training, serving and memory grow
     with them."""
 
