@@ -158,8 +158,9 @@ def number(raw: pl.DataFrame, column: str | None) -> tuple[pl.Expr, pl.Expr]:
 def event_time(raw: pl.DataFrame, column: str) -> pl.Series:
     """A column as UTC microseconds, null where it cannot be read.
 
-    Timestamps and ISO text without a zone are UTC. Numbers, also written as text, are seconds, milli-, micro-
-    or nanoseconds since the epoch; each value's size tells which (1e11 s is the year 5138, 1e11 ms is 1973).
+    Timestamps and ISO text without a zone are UTC; a date is its midnight. Numbers, also written as text, are
+    seconds, milli-, micro- or nanoseconds since the epoch; each value's size tells which (1e11 s is the year
+    5138, 1e11 ms is 1973).
     """
     value, kind = _located(raw, column)
     if isinstance(kind, pl.Datetime):
@@ -179,6 +180,7 @@ def event_time(raw: pl.DataFrame, column: str) -> pl.Series:
     iso = (
         written.str.replace(r"\s*(UTC|Z)$", "")
         .str.replace("T", " ", literal=True)
+        .str.replace(r"^(\d{4}-\d{2}-\d{2})$", "${1} 00:00")
         .str.replace(r"^(\d{4}-\d{2}-\d{2} \d{2}:\d{2})([+-]|$)", "${1}:00${2}")
         .str.replace(r"(:\d{2}(?:\.\d+)?[+-]\d{2})$", "${1}00")
     )

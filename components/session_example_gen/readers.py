@@ -7,6 +7,7 @@ again. Row numbers count from 1 and leave out the header and blank lines.
 
 from __future__ import annotations
 
+import csv
 import glob
 import gzip
 import io
@@ -14,7 +15,7 @@ import json
 import os
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -181,23 +182,31 @@ def _sniff(path: str) -> tuple[Kind, bool]:
 def _names_of(unit: ReadUnit, layout: Layout) -> list[str]:
     """Column names of a text file: its header, or the keys of its first block of lines."""
     if unit.kind == "csv":
-        if layout.header:
-            return list(layout.header)
-        with _open(unit) as stream:
-            return _csv_reader(stream, layout, [], pa.csv.ConvertOptions()).schema.names
+        return list(layout.header or _header(unit))
     with _open(unit) as stream:
-        for lines in _line_blocks(stream):
-            objects = [parsed for line in lines if isinstance(parsed := _parsed(line), dict)]
-            return list(dict.fromkeys(key for parsed in objects for key in parsed))
-    return []
+        lines = next(_line_blocks(stream))
+    objects = [parsed for line in lines if isinstance(parsed := _parsed(line), dict)]
+    if not objects:
+        raise UnreadableFileError(f"row 1 is not a JSON object: {lines[0][:200].decode('utf-8', 'replace')}")
+    return list(dict.fromkeys(key for parsed in objects for key in parsed))
+
+
+def _header(unit: ReadUnit) -> list[str]:
+    """First row of a CSV file.
+
+    Arrow would let go of its reader in a thread, a moment later: Python that ends in that moment aborts.
+    """
+    with _open(unit) as stream:
+        lines = stream.read(_BLOCK_BYTES).splitlines()
+    return next(filter(None, csv.reader(line.decode("utf-8-sig") for line in lines)), [])
 
 
 def _require(required: tuple[str, ...], names: list[str], path: str) -> None:
     missing = [column for column in required if column not in names]
     if missing:
         raise InputError(
-            f"{path} has no column {', '.join(map(repr, missing))}; it has {', '.join(names)[:500]}; "
-            "name its columns in `columns`"
+            f"{path} has no column {', '.join(map(repr, missing))}; "
+            f"it has {', '.join(names)[:500] or 'none'}; name its columns in `columns`"
         )
 
 
@@ -240,7 +249,7 @@ def _csv(unit: ReadUnit, layout: Layout) -> Iterator[RawBatch]:
 
     reported = good = 0
     with _CountingStream(_open(unit)) as stream:
-        for batch in _csv_reader(stream, layout, [skip], options):
+        for batch in _csv_reader(stream, layout, skip, options):
             # The j-th skipped row (j from 0) of number h has h - 1 - j good rows before it.
             holes = np.array([row for row, _, _ in skipped], dtype=np.int64)
             ordinal = np.arange(good + 1, good + 1 + batch.num_rows)
@@ -289,17 +298,17 @@ class _CountingStream(io.RawIOBase):
 
 
 def _csv_reader(
-    stream: pa.NativeFile, layout: Layout, on_invalid: list, convert: pa.csv.ConvertOptions
+    stream: io.RawIOBase,
+    layout: Layout,
+    on_invalid: Callable[[pa.csv.InvalidRow], str],
+    convert: pa.csv.ConvertOptions,
 ) -> pa.csv.CSVStreamingReader:
     return pa.csv.open_csv(
         stream,
         read_options=pa.csv.ReadOptions(
             use_threads=False, block_size=_BLOCK_BYTES, column_names=list(layout.header or [])
         ),
-        parse_options=pa.csv.ParseOptions(
-            newlines_in_values=True,
-            invalid_row_handler=on_invalid[0] if on_invalid else lambda row: "skip",
-        ),
+        parse_options=pa.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=on_invalid),
         convert_options=convert,
     )
 
@@ -428,6 +437,8 @@ def _or_unreadable() -> Iterator[None]:
         yield
     except UnicodeDecodeError as error:
         raise UnreadableFileError("its header is not UTF-8 text") from error
+    except csv.Error as error:  # a field beyond its limit
+        raise UnreadableFileError("a quotation mark in its header is never closed") from error
     except (pa.ArrowException, OSError, EOFError, zlib.error, pl.exceptions.PolarsError) as error:
         said = " ".join(str(error).split())[:300]
         if "straddl" in said:

@@ -10,6 +10,24 @@ import click
 from schemas.errors import InputError
 
 
+def _checked_store(_: click.Context, __: click.Parameter, store: str | None) -> str | None:
+    from components.feature_state.settings import FeatureStateSettings
+
+    try:
+        return store if store is None else FeatureStateSettings(store=store).store
+    except ValueError:
+        raise InputError(
+            f"--store {store!r}: give `sqlite` or a Redis URL, as in redis://host:6379/0"
+        ) from None
+
+
+store_option = click.option(
+    "--store",
+    callback=_checked_store,
+    help="`sqlite` or redis://host:port/db [what the run's settings say].",
+)
+
+
 @click.command()
 @click.argument("events", nargs=-1)
 @click.option(
@@ -17,7 +35,7 @@ from schemas.errors import InputError
     type=click.Path(path_type=Path),
     help="Where versions are published [the one below runs/cabb].",
 )
-@click.option("--store", help="`sqlite` or redis://host:port/db [what the run's settings say].")
+@store_option
 @click.option("--rebuild", is_flag=True, help="Start again from the pushed version's own feature state.")
 def ingest(events: tuple[str, ...], serving_dir: Path | None, store: str | None, rebuild: bool) -> None:
     """Take EVENTS into the live feature state, so that `cabb score --user` knows them.

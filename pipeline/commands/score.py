@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeline.commands.ingest import store_option
 from pipeline.commands.serve import default_serving_dir
 from schemas.errors import InputError
 
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from serving.client import Client
 
 EXIT_FAILED = 1
+_ADVICE = {
+    "NOT_FOUND": "; --model, --version and --label choose another",
+    "UNAVAILABLE": "; `cabb serve` starts a server, --address names another",
+}
 
 
 @click.command()
@@ -38,7 +43,7 @@ EXIT_FAILED = 1
     type=click.Path(path_type=Path),
     help="Whose feature state --user is looked up in [the one below runs/cabb].",
 )
-@click.option("--store", help="`sqlite` or redis://host:port/db [what the run's settings say].")
+@store_option
 @click.option("--json", "row", help="One row as a JSON object, or columns of several.")
 @click.option("--log", type=click.Path(path_type=Path), help="Folder that keeps what is scored.")
 @click.option("--address", default="127.0.0.1:8500", show_default=True, help="host:port of the gRPC API.")
@@ -101,8 +106,7 @@ def score(
                 rows = score_file(client, source, target, batch)
                 click.echo(f"{rows:,} rows: {target}")
     except ScoringError as error:
-        choose = "; --model, --version and --label choose another" if error.code.name == "NOT_FOUND" else ""
-        click.echo(f"cabb: {address}: {error}{choose}", err=True)
+        click.echo(f"cabb: {address}: {error}{_ADVICE.get(error.code.name, '')}", err=True)
         raise SystemExit(EXIT_FAILED) from None
 
 

@@ -46,6 +46,8 @@ def serve(
     """
     if config_file and (serving_dir or name):
         raise InputError("--config names its models itself: leave out SERVING_DIR and --name")
+    if name is not None and not name.strip():
+        raise InputError("--name is empty: requests need a name to ask for; leave it out for the folder's")
     folder = None if config_file else (serving_dir or default_serving_dir())
     if folder is not None and not folder.is_dir():
         raise InputError(f"{folder}: no such folder; run `cabb run` first or name the serving directory")
@@ -53,13 +55,15 @@ def serve(
 
     from rich.console import Console
 
-    from serving.emulator import Emulator
     from serving.models import single
 
     console = Console(highlight=False, soft_wrap=True)
     config = (
         read_config(config_file) if config_file else single(name or folder.resolve().name, folder.resolve())
     )
+
+    from serving.emulator import Emulator  # loads TensorFlow for seconds: after all that may be refused
+
     stop = threading.Event()
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, lambda *_: stop.set())

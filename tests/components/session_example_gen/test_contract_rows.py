@@ -57,9 +57,26 @@ def test_milliseconds(instants: list[datetime]) -> None:
     assert read(pl.Series([microseconds(instant) // 1000 for instant in milli], dtype=pl.Int64)) == milli
 
 
+def test_a_date_is_its_midnight_among_other_text() -> None:
+    midnight = datetime(2016, 10, 1, tzinfo=UTC)
+    for written in ("2016-10-01", " 2016-10-01 ", "2016-10-01T00:00", "2016-10-01T02:00+02:00"):
+        assert read([written]) == read(["2016-10-01", written])[1:] == [midnight]
+
+
 @pytest.mark.parametrize(
     "written",
-    ["", "soon", "2024-13-01 00:00:00", "2024-02-30T00:00:00", "NaN", "inf", "1e400", "2024", "12:00:00"],
+    [
+        "",
+        "soon",
+        "2024-13-01 00:00:00",
+        "2024-02-30T00:00:00",
+        "NaN",
+        "inf",
+        "1e400",
+        "2024",
+        "2024-02-30",
+        "12:00:00",
+    ],
 )
 def test_what_is_no_time_is_null_or_out_of_range(written: str) -> None:
     source = LogSource(events=["x"])

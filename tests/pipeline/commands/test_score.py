@@ -143,6 +143,13 @@ def test_what_a_feature_state_cannot_be_asked_is_named(live, tmp_path):
     assert isinstance(error, InputError) and "name log files" in str(error)
 
 
+def test_a_store_is_sqlite_or_on_redis():
+    for command in (score, ingest):
+        for store in ("foo", "http://127.0.0.1:6379", "redis://", ""):
+            error = CliRunner().invoke(command, ["--store", store]).exception
+            assert isinstance(error, InputError) and f"--store {store!r}: give `sqlite`" in str(error), error
+
+
 def test_the_model_is_named_as_its_folder_and_surprises_are_said(live, address, tmp_path):
     base, served, _ = live
     asked = ["--user", "stranger", "--item", "i", "--serving-dir"]
@@ -158,5 +165,5 @@ def test_the_model_is_named_as_its_folder_and_surprises_are_said(live, address, 
 
 def test_a_server_that_is_not_there(rows, tmp_path):
     done = invoke("--input", rows, "--output", tmp_path / "o", "--address", "127.0.0.1:9", "--deadline", 1)
-    assert done.exit_code == 1 and "127.0.0.1:9" in done.output
+    assert done.exit_code == 1 and "127.0.0.1:9" in done.output and "`cabb serve` starts" in done.output
     assert not (tmp_path / "o").exists()

@@ -50,6 +50,15 @@ def test_what_it_cannot_serve_is_named(tmp_path):
     assert "leave out SERVING_DIR" in error(tmp_path, "--config", tmp_path / "models.config")
     (tmp_path / "models.config").write_text("model_config_lost {}")
     assert "not a models.config" in error("--config", tmp_path / "models.config")
+    for name in ("", " "):
+        assert "--name is empty" in error(tmp_path / "nowhere", "--name", name)
+
+
+def test_a_config_is_refused_before_tensorflow_is_loaded():
+    asked = "import sys; from pipeline.commands.serve import serve\ntry: serve(['--config', 'missing'])\n"
+    told = "except ValueError as error: print(error, 'tensorflow' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", asked + told], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.startswith("missing: not a models.config") and done.stdout.endswith("False\n"), done
 
 
 def test_the_one_pushed_model_is_the_default(tmp_path):
