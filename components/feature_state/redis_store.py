@@ -151,9 +151,11 @@ class RedisStore:
 
 
 def _connected(url: str) -> redis.Redis:
-    server = redis.Redis.from_url(url, socket_connect_timeout=5, socket_timeout=60)
     try:
+        server = redis.Redis.from_url(url, socket_connect_timeout=5, socket_timeout=60)
         server.ping()
+    except ValueError as error:
+        raise InputError(f"{url}: no Redis URL, as redis://host:6379/0 is ({error})") from None
     except redis.RedisError as error:
         raise InputError(f"{url}: no Redis server answers ({error})") from None
     return server

@@ -358,3 +358,5 @@ def test_a_redis_server_that_is_not_there_is_named() -> None:
 
     with pytest.raises(InputError, match="no Redis server answers"):
         RedisStore("redis://127.0.0.1:1/0", "shop")
+    with pytest.raises(InputError, match="redis://host:port/db: no Redis URL"):
+        RedisStore("redis://host:port/db", "shop")
