@@ -8,14 +8,14 @@ from schemas.errors import InputError
 
 
 def writable(folder: Path) -> Path:
-    """The folder, made if it was not there.
+    """The folder, which need not be there yet and is not made: what is refused later leaves nothing behind.
 
     Raises:
-        InputError: nothing can be written to it.
+        InputError: nothing could be written to it.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
+        there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+        with tempfile.TemporaryFile(dir=there):
             return folder
     except OSError as error:
         raise InputError(
