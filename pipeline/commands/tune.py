@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from pipeline.commands.experiments import setting
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 
 @click.command()
-@setting.data_options("runs/tuning")
+@setting.shared_options("runs/tuning", refit=False)
 @click.option(
     "--trials", default=30, show_default=True, type=click.IntRange(1), help="Trials, earlier ones included."
 )
@@ -24,18 +19,7 @@ if TYPE_CHECKING:
     type=click.IntRange(1),
     help="Times inside the training days at which every trial is trained and judged.",
 )
-def tune(
-    config_path: Path | None,
-    output: Path,
-    world: str | None,
-    users: int | None,
-    seeds: int,
-    holdout_days: int | None,
-    workers: int,
-    settings: tuple[str, ...],
-    trials: int,
-    origins: int,
-) -> None:
+def tune(asked: setting.Asked, trials: int, origins: int) -> None:
     """Search lambda and the model's main sizes on training days; print the settings to paste.
 
     Every trial trains on the days before an origin and is judged on the days after it, for every seed; the
@@ -56,12 +40,12 @@ def tune(
     from schemas.output import write_whole
 
     console = Console()
-    config = setting.configured(config_path, output, world, users, settings)
+    config = asked.config()
     recipe = setting.recipe_of(config, {config.similarity.scheme: config.similarity})
     prepared = prepare(recipe, config.output / "data", lambda text: console.print(f"{text} ..."))
-    search = tuning.Search(plan=setting.plan_of(config, seeds, holdout_days, True), origins=origins)
+    search = tuning.Search(plan=asked.plan(config), origins=origins)
     with setting.training_progress(console, "tried") as done:
-        study = tuning.tune(prepared, search, config.output, trials, workers=workers, done=done)
+        study = tuning.tune(prepared, search, config.output, trials, workers=asked.workers, done=done)
     path = write_whole(config.output / "tuning.html", page(study, search, setting.data_name(config)))
     start = tuning.start_of(study, config.model)
     had = f"; the start had {start.value:.4f}" if start else ""

@@ -44,16 +44,26 @@ def test_mistakes_are_one_line_and_exit_code_two(
     assert len(said.strip().splitlines()) == 1
 
 
-def test_options_of_the_simulated_store_do_not_go_with_logs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["experiment", "tables", "--users", "9"], "the configuration names logs"),
+        (["experiment", "recovery"], "needs a known truth"),
+    ],
+)
+def test_what_needs_the_simulated_store_does_not_go_with_logs(
+    arguments: list[str],
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     config = tmp_path / "logs.yaml"
     config.write_text("data: {events: [a.parquet]}\nsplit: {eval_start: 2016-10-01}\n")
-    arguments = ["experiment", "tables", "--config", str(config), "--users", "9"]
-    monkeypatch.setattr(sys, "argv", ["cabb", *arguments])
+    monkeypatch.setattr(sys, "argv", ["cabb", *arguments, "--config", str(config)])
     with pytest.raises(SystemExit):
         main()
-    assert "the configuration names logs" in capfd.readouterr().err
+    assert words in capfd.readouterr().err
 
 
 def test_results_without_their_history_are_not_overwritten(

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@setting.data_options("runs/mal")
-@setting.refit_option
+@setting.shared_options("runs/mal")
 @setting.journey_options
 @click.option(
     "--primary",
@@ -31,18 +30,7 @@ if TYPE_CHECKING:
     help="Only this primary target; may repeat [both].",
 )
 def command(
-    config_path: Path | None,
-    output: Path,
-    world: str | None,
-    users: int | None,
-    seeds: int,
-    holdout_days: int | None,
-    refit: bool,
-    workers: int,
-    settings: tuple[str, ...],
-    journeys: Path | None,
-    columns: tuple[str, ...],
-    primaries: tuple[str, ...],
+    asked: setting.Asked, journeys: Path | None, columns: tuple[str, ...], primaries: tuple[str, ...]
 ) -> None:
     """Compare models of attribution views: label combinations, multi-task peers, ablations of MAL.
 
@@ -64,16 +52,18 @@ def command(
     from schemas.output import write_whole
 
     console = Console()
-    config = setting.configured(config_path, output, world, users, (*settings, "model.model=mal"))
+    config = asked.config("model.model=mal")
     name, prepared = _prepared(config, journeys, columns, lambda text: console.print(f"{text} ..."))
     # Clicks of the last days before evaluation are too young for credits: held-out days lie before those.
     young = math.ceil(config.resolved_attribution().label_days)
-    plan = setting.plan_of(config, seeds, holdout_days, refit)
+    plan = asked.plan(config)
     plan = plan.model_copy(update={"holdout_days": plan.holdout_days + young})
     chosen = [each for each in mal.PRIMARIES if not primaries or each in primaries]
     wanted = [each for primary in chosen for each in mal.variants(primary).values()]
     with setting.training_progress(console) as done:
-        trials = run_trials(prepared, wanted, plan, config.output / "trials", workers=workers, done=done)
+        trials = run_trials(
+            prepared, wanted, plan, config.output / "trials", workers=asked.workers, done=done
+        )
     results = {"name": name, **mal.compose(trials, prepared, plan, chosen)}
     report.write_json(results, config.output / "mal.json")
     page = write_whole(config.output / "mal.html", render_mal(results))

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
 import click
 
 from pipeline.commands.experiments import setting
 from schemas.errors import InputError
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 
 @click.command()
-@setting.data_options("runs/experiments")
-@setting.refit_option
+@setting.shared_options("runs/experiments")
 @click.option(
     "--times",
     default=10,
@@ -23,18 +19,7 @@ if TYPE_CHECKING:
     type=click.IntRange(2),
     help="How many times the shoppers the larger store has.",
 )
-def command(
-    config_path: Path | None,
-    output: Path,
-    world: str | None,
-    users: int | None,
-    seeds: int,
-    holdout_days: int | None,
-    refit: bool,
-    workers: int,
-    settings: tuple[str, ...],
-    times: int,
-) -> None:
+def command(asked: setting.Asked, times: int) -> None:
     """Compare the model's scores with a known truth, and with those of a model that saw more of it.
 
     Simulates a store and one of --times the shoppers, trains the product's model with static alpha on both,
@@ -57,20 +42,25 @@ def command(
     from schemas.output import write_whole
 
     console = Console()
-    few = setting.configured(config_path, output / "small", world, users, settings)
-    fewer = recovery.whole_chunks(few.store.users, few.store.users_per_chunk)
-    few = setting.configured(config_path, output / "small", world, fewer, settings)
-    many = setting.configured(config_path, output, world, fewer * times, settings)
-    if few.data is not None:
+    config = asked.config()
+    if config.data is not None:
         raise InputError("recovery needs a known truth: it runs on the simulated store, without `data`")
-    plan = setting.plan_of(few, seeds, holdout_days, refit)
+    fewer = recovery.whole_chunks(config.store.users, config.store.users_per_chunk)
+    few = replace(asked, output=asked.output / "small", users=fewer).config()
+    many = replace(asked, users=fewer * times).config()
+    plan = asked.plan(few)
     learned = []
     for config in (few, many):
         recipe = setting.recipe_of(config, tables.schemes(config.similarity))
         prepared = prepare(recipe, config.output / "data", lambda text: console.print(f"{text} ..."))
         with setting.training_progress(console) as progress:
             trials = run_trials(
-                prepared, [recovery.MODEL], plan, config.output / "trials", workers=workers, done=progress
+                prepared,
+                [recovery.MODEL],
+                plan,
+                config.output / "trials",
+                workers=asked.workers,
+                done=progress,
             )
         learned.append(recovery.Learned(prepared, trials[recovery.MODEL.name]))
     results = {

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from pipeline.commands.experiments import setting
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 
 @click.command()
-@setting.data_options("runs/experiments")
-@setting.refit_option
+@setting.shared_options("runs/experiments")
 @click.option(
     "--weeks",
     default=5,
@@ -22,18 +16,7 @@ if TYPE_CHECKING:
     type=click.IntRange(1, 520),
     help="Weeks to judge, counted back from the end of the evaluation days.",
 )
-def command(
-    config_path: Path | None,
-    output: Path,
-    world: str | None,
-    users: int | None,
-    seeds: int,
-    holdout_days: int | None,
-    refit: bool,
-    workers: int,
-    settings: tuple[str, ...],
-    weeks: int,
-) -> None:
+def command(asked: setting.Asked, weeks: int) -> None:
     """Judge the variants on several weeks, each by models of the days before it, and pool the weeks.
 
     One lucky week decides nothing. Logs are read once; finished trainings are kept, so an interrupted run
@@ -55,10 +38,10 @@ def command(
     from schemas.output import write_whole
 
     console = Console()
-    config = setting.configured(config_path, output, world, users, settings)
+    config = asked.config()
     schemes = {"taxonomy_cf": tables.schemes(config.similarity)["taxonomy_cf"]}
     recipe = setting.recipe_of(config, schemes)
-    plan = setting.plan_of(config, seeds, holdout_days, refit)
+    plan = asked.plan(config)
     known = tables.variants(list(schemes))
     done = []
     for windows in rolling.weeks(recipe.windows, weeks):
@@ -68,7 +51,7 @@ def command(
         wanted = [known[name] for name in rolling.ROWS]
         with setting.training_progress(console) as progress:
             trials = run_trials(
-                prepared, wanted, plan, config.output / "trials", workers=workers, done=progress
+                prepared, wanted, plan, config.output / "trials", workers=asked.workers, done=progress
             )
         done.append(rolling.Week(prepared, trials))
     results = {"name": setting.data_name(config), **rolling.compose(done, plan)}

@@ -6,6 +6,8 @@ import logging
 import math
 from collections.abc import Callable
 from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,17 +46,43 @@ class FiniteRange(click.FloatRange):
         return number if math.isfinite(number) else self.fail(f"{value} is no finite number", param, ctx)
 
 
-refit_option = click.option(
-    "--refit/--no-refit",
-    default=True,
-    show_default=True,
-    help="Judge a model of all training days, held-out ones included.",
-)
+@dataclass(frozen=True)
+class Asked:
+    """What was given to the options that experiments share (`shared_options`)."""
+
+    config_path: Path | None
+    output: Path
+    world: str | None
+    users: int | None
+    seeds: int
+    holdout_days: int | None
+    workers: int
+    settings: tuple[str, ...]
+    refit: bool = True
+
+    def config(self, *settings: str) -> Config:
+        """The configuration, further `settings` (KEY=VALUE) included."""
+        return configured(self.config_path, self.output, self.world, self.users, (*self.settings, *settings))
+
+    def plan(self, config: Config) -> Plan:
+        """How variants are trained."""
+        from experiments.trials import Plan
+        from pipeline.code_hash import code_hash
+
+        configured_days = config.split.holdout_days if config.split else 0
+        return Plan(
+            seeds=tuple(range(1, self.seeds + 1)),
+            holdout_days=self.holdout_days or configured_days or HOLDOUT_DAYS,
+            refit=self.refit,
+            model=config.model,
+            code=code_hash(*TRAINING_CODE),
+        )
 
 
-def data_options(default_output: str) -> Callable:
-    """Options that choose the data and how variants are trained."""
-    options = (
+def shared_options(default_output: str, *, refit: bool = True) -> Callable:
+    """Options that choose the data and how variants are trained; the command gets them as one `Asked`, before
+    its own."""
+    options = [
         click.option(
             "--config",
             "config_path",
@@ -88,12 +116,26 @@ def data_options(default_output: str) -> Callable:
         click.option(
             "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override one setting; may repeat."
         ),
-    )
+    ]
+    if refit:
+        options.append(
+            click.option(
+                "--refit/--no-refit",
+                default=True,
+                show_default=True,
+                help="Judge a model of all training days, held-out ones included.",
+            )
+        )
 
     def decorate(command: Callable) -> Callable:
+        @wraps(command)
+        def with_shared(**given: Any) -> None:
+            shared = {each.name: given.pop(each.name) for each in fields(Asked) if each.name in given}
+            command(Asked(**shared), **given)
+
         for option in reversed(options):
-            command = option(command)
-        return command
+            with_shared = option(with_shared)
+        return with_shared
 
     return decorate
 
@@ -203,21 +245,6 @@ def journey_recipe_of(config: Config, journeys: Path, columns: tuple[str, ...]) 
         fingerprint=f"{fingerprint}-{code_hash(*DATA_CODE, *JOURNEY_CODE)}",
         windows=config.split.model_copy(update={"holdout_days": 0}),
         attribution=config.resolved_attribution(),
-    )
-
-
-def plan_of(config: Config, seeds: int, holdout_days: int | None, refit: bool) -> Plan:
-    """How variants are trained."""
-    from experiments.trials import Plan
-    from pipeline.code_hash import code_hash
-
-    configured_days = config.split.holdout_days if config.split else 0
-    return Plan(
-        seeds=tuple(range(1, seeds + 1)),
-        holdout_days=holdout_days or configured_days or HOLDOUT_DAYS,
-        refit=refit,
-        model=config.model,
-        code=code_hash(*TRAINING_CODE),
     )
 
 

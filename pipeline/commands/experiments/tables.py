@@ -9,14 +9,11 @@ import click
 from pipeline.commands.experiments import setting
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from rich.console import Console
 
 
 @click.command()
-@setting.data_options("runs/experiments")
-@setting.refit_option
+@setting.shared_options("runs/experiments")
 @click.option(
     "--table",
     "numbers",
@@ -31,19 +28,7 @@ if TYPE_CHECKING:
     type=setting.FiniteRange(0),
     help="A lambda of Table 2, beside 0 and 0.75; may repeat [the paper's].",
 )
-def command(
-    config_path: Path | None,
-    output: Path,
-    world: str | None,
-    users: int | None,
-    seeds: int,
-    holdout_days: int | None,
-    refit: bool,
-    workers: int,
-    settings: tuple[str, ...],
-    numbers: tuple[int, ...],
-    lambdas: tuple[float, ...],
-) -> None:
+def command(asked: setting.Asked, numbers: tuple[int, ...], lambdas: tuple[float, ...]) -> None:
     """Make the paper's Tables 1-3 from raw logs, with seeds, intervals and a verdict on every direction.
 
     Data are prepared once for all variants; finished trainings are kept, so an interrupted run goes on where
@@ -65,16 +50,18 @@ def command(
     from schemas.output import write_whole
 
     console = Console()
-    config = setting.configured(config_path, output, world, users, settings)
+    config = asked.config()
     schemes = tables.schemes(config.similarity)
     recipe = setting.recipe_of(config, schemes)
     prepared = prepare(recipe, config.output / "data", lambda text: console.print(f"{text} ..."))
-    plan = setting.plan_of(config, seeds, holdout_days, refit)
+    plan = asked.plan(config)
     rows = (list(schemes), lambdas or tables.LAMBDAS)
     chosen = [each for each in tables.tables(*rows) if not numbers or each.number in numbers]
     wanted = tables.trained(chosen, tables.variants(*rows))
     with setting.training_progress(console) as done:
-        trials = run_trials(prepared, wanted, plan, config.output / "trials", workers=workers, done=done)
+        trials = run_trials(
+            prepared, wanted, plan, config.output / "trials", workers=asked.workers, done=done
+        )
     results = {"name": setting.data_name(config), **tables.compose(chosen, wanted, trials, prepared, plan)}
     report.write_json(results, config.output / "tables.json")
     page = write_whole(config.output / "tables.html", render_tables(results))
