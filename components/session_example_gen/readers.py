@@ -197,7 +197,7 @@ def _header(unit: ReadUnit) -> list[str]:
     Arrow would let go of its reader in a thread, a moment later: Python that ends in that moment aborts.
     """
     with _open(unit) as stream:
-        lines = stream.read(_BLOCK_BYTES).splitlines()
+        lines = stream.read(_BLOCK_BYTES).splitlines(keepends=True)
     return next(filter(None, csv.reader(line.decode("utf-8-sig") for line in lines)), [])
 
 

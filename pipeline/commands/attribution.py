@@ -115,16 +115,13 @@ def _configured(
     if run:
         newest = run / "runs" / "latest"
         if not newest.is_dir():
-            raise InputError(f"{run}: no output of a run; name the folder that has {newest.relative_to(run)}")
+            raise InputError(f"{run}: no output of a run; name the folder that has runs/latest")
         config_path = newest / "config.yaml"
     return configured(config_path, output, world, users, settings)
 
 
 def _of_store(
-    run: Path | None,
-    config: Config,
-    chosen: AttributionSettings,
-    say: Callable[[str], None],
+    run: Path | None, config: Config, chosen: AttributionSettings, say: Callable[[str], None]
 ) -> Credited:
     from experiments.attribution.inputs import of_logs, of_run
     from experiments.attribution.store import credited_store

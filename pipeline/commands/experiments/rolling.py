@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from pipeline.commands.experiments import setting
+from schemas.settings import MOST_DAYS
 
 
 @click.command()
@@ -13,7 +14,7 @@ from pipeline.commands.experiments import setting
     "--weeks",
     default=5,
     show_default=True,
-    type=click.IntRange(1, 520),
+    type=click.IntRange(1, MOST_DAYS // 7),
     help="Weeks to judge, counted back from the end of the evaluation days.",
 )
 def command(asked: setting.Asked, weeks: int) -> None:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.commands.experiments import setting
+from schemas.settings import MOST_DAYS
 from simulator.worlds import PRESETS
 
 
@@ -27,7 +28,7 @@ from simulator.worlds import PRESETS
 @click.option(
     "--hours",
     multiple=True,
-    type=setting.FiniteRange(0, 87_600, min_open=True),
+    type=setting.FiniteRange(0, 24 * MOST_DAYS, min_open=True),
     default=(24.0, 72.0, 168.0),
     show_default=True,
     help="Windows beside the session; may repeat.",

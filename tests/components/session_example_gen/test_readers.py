@@ -80,6 +80,15 @@ def test_a_header_may_be_quoted_and_follow_a_mark_and_blank_lines(tmp_path, endi
     assert batch.rows["product_id"].to_list() == ["p"] and batch.malformed.height == 1
 
 
+def test_a_name_of_two_lines_is_found(tmp_path):
+    path = tmp_path / "events.csv"
+    path.write_text('"user\nid",event_time,event_type,product_id\nu,2024-05-01,click,p\n')
+    source = LogSource(events=[str(path)], columns={"user_id": "user\nid"})
+    (unit,) = plan(source, layout_of(source))
+    (batch,) = batches(unit, layout_of(source))
+    assert batch.rows["user\nid"].to_list() == ["u"]
+
+
 REFUSED = """
 import sys
 from components.session_example_gen.formats import layout_of
